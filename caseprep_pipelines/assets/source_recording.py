@@ -1,0 +1,164 @@
+"""Stage 1, `source_recording`: the original is copied, hashed, scanned and probed; nothing has listened to it yet."""
+
+import re
+from datetime import UTC
+from pathlib import Path, PurePosixPath
+
+from caseprep_pipelines import __version__
+from caseprep_pipelines.assets.stage import Made, Recording, Stage
+from caseprep_pipelines.audio.documents import Origin, SourceRecording
+from caseprep_pipelines.audio.limits import Limits
+from caseprep_pipelines.audio.register import register
+from caseprep_pipelines.catalog import loading, registry, tables
+from caseprep_pipelines.custody.chain import Receipt, append
+from caseprep_pipelines.errors import ConfigurationError, Fault
+from caseprep_pipelines.rejections import Reason, RejectedRecording
+from caseprep_pipelines.settings import Settings
+from caseprep_pipelines.storage.document import Document
+from caseprep_pipelines.storage.objects import MissingObject, ObjectStore, open_store
+from caseprep_pipelines.storage.products import ProductVersion
+
+
+def limits(settings: Settings) -> Limits:
+    return Limits(
+        max_recording_bytes=settings.max_recording_bytes,
+        max_recording_hours=settings.max_recording_hours,
+        decode_memory_bytes=settings.decode_memory_bytes,
+        decode_speed_floor=settings.decode_speed_floor,
+    )
+
+
+def original_name(partition: str, name: str) -> str:
+    """Where the original lies: its suffix is kept for people, its name is not (it can name a client)."""
+    suffix = PurePosixPath(name).suffix.lower()
+    return f"originals/{partition}/original{suffix if re.fullmatch(r'[.][a-z0-9]{1,8}', suffix) else ''}"
+
+
+def make(recording: Recording) -> Made:
+    pipeline, partition = recording.pipeline, recording.partition
+    entry = registry.recording(pipeline.catalog, partition)
+    if entry is None:
+        raise ConfigurationError(f"{partition} is a partition that the registry does not know; register the recording")
+    if recording.matter(entry.matter).privileged:
+        raise RejectedRecording(Reason.PRIVILEGED)
+
+    name = original_name(partition, entry.name)
+    stored = _exists(pipeline.objects, name)
+    received, copy = _received(recording, name if stored else None, entry.location), recording.folder / "original"
+    try:
+        source = register(
+            received,
+            partition=partition,
+            matter=entry.matter,
+            original=name,
+            origin=_origin(entry),
+            limits=limits(recording.settings),
+            scanner_command=recording.settings.scanner_command,
+            copy_to=None if stored else copy,
+        )
+        if entry.sha256 is not None and source.sha256 != entry.sha256:
+            raise RejectedRecording(Reason.CHANGED_DURING_READING)
+    except RejectedRecording as rejection:
+        # evidence is kept also when it cannot be used, but not what a scanner refused or was not registered
+        if rejection.reason in (Reason.SCANNER_REFUSED, Reason.CHANGED_DURING_READING):
+            copy.unlink(missing_ok=True)
+        raise
+    finally:
+        if copy.exists():
+            pipeline.objects.write_file(name, copy)
+    return Made(
+        source,
+        metadata={
+            "sha256": source.sha256,
+            "size_bytes": source.size_bytes,
+            "container": source.container,
+            "codecs": ", ".join(sorted({stream.codec for stream in source.audio_streams})),
+            "channels": source.channels,
+            **({"container_duration_seconds": source.duration_seconds} if source.duration_seconds else {}),
+        },
+    )
+
+
+def local_original(recording: Recording, source: SourceRecording) -> Path:
+    """The stored original as a local file: in place where storage is a directory, fetched where it is S3."""
+    return _fetched(recording, recording.pipeline.objects, source.original)
+
+
+def _received(recording: Recording, stored: str | None, location: str) -> Path:
+    if stored is not None:
+        return _fetched(recording, recording.pipeline.objects, stored)
+    if not location.startswith("s3://"):
+        return Path(location)
+    from caseprep_pipelines.storage.s3 import split_uri
+
+    bucket, key, version = split_uri(location)
+    return _fetched(recording, _bucket(recording, bucket), key, version)
+
+
+def _bucket(recording: Recording, bucket: str) -> ObjectStore:
+    from caseprep_pipelines.resources.pipeline import s3_client
+
+    return open_store(f"s3://{bucket}", s3_client=s3_client(recording.settings))
+
+
+def _fetched(recording: Recording, objects: ObjectStore, name: str, version: str | None = None) -> Path:
+    local = objects.local_path(name)
+    if local is not None:
+        return local
+    path = recording.folder / "received"
+    try:
+        objects.fetch(name, path, version_id=version)
+    except MissingObject:
+        raise Fault("the recording is no longer where it was registered; put it back or submit it again") from None
+    return path
+
+
+def _exists(objects: ObjectStore, name: str) -> bool:
+    try:
+        objects.stat(name)
+    except MissingObject:
+        return False
+    return True
+
+
+def _origin(entry: tables.Recording) -> Origin:
+    received = entry.registered_at.astimezone(UTC).isoformat(timespec="seconds")
+    if not entry.location.startswith("s3://"):
+        return Origin(kind="file", received_at=received)
+    from caseprep_pipelines.storage.s3 import split_uri
+
+    bucket, _key, version = split_uri(entry.location)
+    return Origin(kind="object", bucket=bucket, version_id=version, received_at=received)
+
+
+def receive(recording: Recording, _version: ProductVersion, document: Document) -> None:
+    """Enters the receipt into registry and custody: these bytes came into our hands."""
+    assert isinstance(document, SourceRecording)  # noqa: S101 - narrows the type
+    catalog = recording.pipeline.catalog
+    registry.mark_received(catalog, recording.partition, document.sha256, document.size_bytes)
+    loading.clear_rejection(catalog, recording.partition)
+    append(
+        catalog,
+        recording.partition,
+        Receipt(
+            sha256=document.sha256,
+            md5=document.md5,
+            size_bytes=document.size_bytes,
+            software=f"caseprep-pipelines {__version__}",
+        ),
+    )
+
+
+STAGE = Stage(
+    name="source_recording",
+    upstream=(),
+    make=make,
+    description=(
+        "The registered original: SHA-256 and MD5 from one streamed pass, size, container, codecs, streams and where "
+        "it came from. The bytes themselves lie untouched under `originals/`."
+    ),
+    kinds=frozenset({"json", "python"}),
+    batch=200,
+    matter_fields=("privileged",),
+    after=receive,
+)

@@ -1,0 +1,415 @@
+"""One stage over many recordings: looping, isolating failures, events, progress, run records. Written once.
+
+A stage is a function for one recording (`Stage.make`); it lives in the module of its asset. What a stage may do is
+return a product, raise `RejectedRecording` (data: materialized as a rejection, passed on by later stages) or raise
+`Fault` (the world failed: retried over what is unfinished, then failed, and driven again later).
+
+A run over a range of partitions logs one materialization for each recording after its durable write and ends with one
+`Failure` that names those that failed: a bad neighbour costs nobody else anything. Returning an output from such a run
+would mark every key of the range as materialized, also those that failed, so none is returned; a single-key run
+returns its result in the ordinary way, so that later stages of the same run go on.
+"""
+
+import hashlib
+import json
+import platform
+import resource as process_resource
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import dagster as dg
+from sqlalchemy.exc import SQLAlchemyError
+
+from caseprep_pipelines import __version__
+from caseprep_pipelines.checks.outcome import ACCEPTED, Outcome
+from caseprep_pipelines.custody.chain import Product
+from caseprep_pipelines.custody.chain import append as append_custody
+from caseprep_pipelines.errors import ConfigurationError, Fault
+from caseprep_pipelines.matters import Matter
+from caseprep_pipelines.models.directories import ModelDirectory
+from caseprep_pipelines.rejections import REMEDIES, RejectedRecording, Rejection
+from caseprep_pipelines.resources.pipeline import Pipeline
+from caseprep_pipelines.settings import Settings
+from caseprep_pipelines.storage.document import Document
+from caseprep_pipelines.storage.products import ProductVersion
+
+D = TypeVar("D", bound=Document)
+
+#: How often a run asks again for what a fault left unfinished, and how long it waits before.
+FAULT_RETRIES = 2
+FAULT_RETRY_SECONDS = 5
+
+#: Name under which the matter's own settings stand among a product's inputs.
+MATTER_INPUT = "matter"
+
+Metadata = Mapping[str, Any]
+
+
+class UpstreamRejectedError(Exception):
+    """An earlier stage rejected the recording; the rejection is passed on."""
+
+    def __init__(self, rejection: Rejection) -> None:
+        super().__init__(str(rejection.reason))
+        self.rejection = rejection
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a stage made of one recording."""
+
+    document: Document
+    folder: Path | None = None
+    """Files that belong to the product beside its document."""
+    metadata: Metadata = field(default_factory=dict)
+    """For people in the UI: figures, never text or names."""
+    outcomes: tuple[Outcome, ...] = ()
+    audio_seconds: float | None = None
+    record: Mapping[str, Any] = field(default_factory=dict)
+    """Into the run record: device, batch sizes."""
+    links: Mapping[str, str] = field(default_factory=dict)
+    """Files of the product that a person may want to open, by label."""
+    models: Mapping[str, str] = field(default_factory=dict)
+    """Digests of the models that made it, by use: into custody."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of the graph, as data."""
+
+    name: str
+    upstream: tuple[str, ...]
+    make: Callable[["Recording"], Made]
+    description: str
+    kinds: frozenset[str]
+    batch: int
+    """Recordings in one run of a backfill. Every stage has another number: with equal ones Dagster merges stages into
+    one run, where one failure fails the later stages of all its recordings."""
+    checks: tuple[tuple[str, str], ...] = ()
+    """Name and description of the checks beside `accepted`."""
+    shaped_by: Callable[[Settings], Mapping[str, Any]] = lambda _settings: {}
+    """What in the settings shapes every product of the stage: part of the code version."""
+    matter_fields: tuple[str, ...] = ()
+    """What of the matter's own settings shapes the product."""
+    gpu: bool = False
+    revision: int = 1
+    """Raised when the stage's code makes other products from the same inputs."""
+    after: Callable[["Recording", ProductVersion, Document], None] | None = None
+    """Runs after the durable write, also when the product was there already; must be idempotent."""
+
+    def matter_digest(self, matter: Matter) -> str:
+        """Digest of what the stage takes from the matter's settings; stands among the product's inputs."""
+        return digest_of({name: getattr(matter, name) for name in self.matter_fields})
+
+    def code_version(self, settings: Settings) -> str:
+        """Short digest of the revision and the settings that shape every product."""
+        return digest_of({"stage": self.name, "revision": self.revision, "shaped_by": self.shaped_by(settings)})[:16]
+
+
+@dataclass
+class Recording:
+    """One recording on its way through one stage: access to its earlier products, and a place to work."""
+
+    pipeline: Pipeline
+    stage: Stage
+    partition: str
+    folder: Path
+    inputs: dict[str, str] = field(default_factory=dict)
+    """Digest of every earlier product that was read."""
+
+    @property
+    def settings(self) -> Settings:
+        return self.pipeline.settings
+
+    def matter(self, matter: str) -> Matter:
+        """The settings of the matter, which become part of what the product was made from."""
+        found = self.pipeline.matter(matter)
+        self.inputs[MATTER_INPUT] = self.stage.matter_digest(found)
+        return found
+
+    def document(self, asset: str, kind: type[D]) -> D:
+        """An earlier product. Raises `UpstreamRejectedError`, or `Fault` where it does not exist yet."""
+        head = self.pipeline.products.head(asset, self.partition)
+        if head is None:
+            raise Fault(f"{asset} does not exist yet for this recording; materialize it first")
+        self.inputs[asset] = head.digest
+        product = self.pipeline.products.read(asset, self.partition, kind, head.version)
+        if isinstance(product, Rejection):
+            raise UpstreamRejectedError(product)
+        return product
+
+    def files(self, asset: str, names: tuple[str, ...] | None = None) -> Path:
+        """A folder that holds an earlier product's files, digests checked."""
+        folder = self.folder / asset
+        folder.mkdir(exist_ok=True)
+        self.pipeline.products.fetch(asset, self.partition, folder, names)
+        return folder
+
+    def progress(self, total: float) -> Callable[[float], None]:
+        """A function to call with the audio seconds done."""
+        return lambda done: self.pipeline.progress(self.stage.name, self.partition, done, total)
+
+
+@dataclass(frozen=True)
+class Done:
+    version: ProductVersion
+    metadata: dict[str, Any]
+    outcomes: tuple[Outcome, ...]
+
+
+def digest_of(value: object) -> str:
+    """Hex SHA-256 of a value's canonical JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def installed_digest(resolve: Callable[[str, Path], ModelDirectory], name: str, models_directory: Path) -> str:
+    """The digest of the model that a setting names, as pinned; a model that is not there yet has none.
+
+    The code location must load, and say so in the UI, before the model is fetched; running a stage then fails with
+    the line that says how to fetch it.
+    """
+    try:
+        return resolve(name, models_directory).identity.digest
+    except ConfigurationError:
+        return "not installed"
+
+
+def run_one(pipeline: Pipeline, stage: Stage, partition: str, run_id: str) -> Done:
+    """One stage for one recording: make, write durably, enter into custody and catalog.
+
+    Raises `Fault`; a rejection is a product like any other.
+    """
+    from caseprep_pipelines.catalog import progress
+
+    started, wall, cpu = datetime.now(UTC), time.monotonic(), _cpu_seconds()
+    with pipeline.work_folder() as name:
+        recording = Recording(pipeline, stage, partition, Path(name))
+        rejected: Rejection | None = None
+        try:
+            made = stage.make(recording)
+        except UpstreamRejectedError as upstream:
+            rejected = upstream.rejection
+        except RejectedRecording as rejection:
+            rejected = Rejection(
+                partition=partition,
+                stage=stage.name,
+                reason=rejection.reason,
+                detail=rejection.detail,
+                remedy=REMEDIES[rejection.reason],
+            )
+        except OSError as error:
+            raise Fault(f"{stage.name}: {error.strerror or type(error).__name__}") from error
+        except MemoryError as error:
+            raise Fault(f"{stage.name}: out of memory") from error
+        if rejected is not None:
+            made = Made(
+                document=rejected,
+                metadata={"rejected": str(rejected.reason), "rejected_by": rejected.stage, "remedy": rejected.remedy},
+            )
+        wall = time.monotonic() - wall
+        record = {
+            "run_id": run_id,
+            "stage": stage.name,
+            "started": started.isoformat(timespec="milliseconds"),
+            "wall_seconds": round(wall, 3),
+            "cpu_seconds": round(_cpu_seconds() - cpu, 3),
+            "audio_seconds": made.audio_seconds,
+            "machine": platform.machine(),
+            "software": __version__,
+            **made.record,
+        }
+        code_version = stage.code_version(pipeline.settings)
+        fingerprint = digest_of({"code": code_version, "inputs": recording.inputs})
+        version = pipeline.products.write(
+            stage.name,
+            partition,
+            made.document,
+            made.folder,
+            fingerprint=fingerprint,
+            inputs=recording.inputs,
+            run_record=record,
+        )
+        append_custody(
+            pipeline.catalog,
+            partition,
+            Product(
+                asset=stage.name,
+                version=version.version,
+                digest=version.digest,
+                inputs={name: digest for name, digest in recording.inputs.items() if name != MATTER_INPUT},
+                settings=version.fingerprint,
+                models=dict(made.models),
+                software=f"caseprep-pipelines {__version__}",
+            ),
+        )
+        if stage.after is not None and rejected is None:
+            stage.after(recording, version, made.document)
+        if rejected is not None:
+            from caseprep_pipelines.catalog.loading import record_rejection
+
+            record_rejection(pipeline.catalog, rejected)
+    progress.record_product(
+        pipeline.catalog,
+        partition,
+        stage.name,
+        version=version.version,
+        digest=version.digest,
+        code_version=code_version,
+        inputs=recording.inputs,
+        rejected=rejected is not None,
+        run_id=run_id,
+    )
+    metadata: dict[str, Any] = {"version": version.version, **made.metadata}
+    for label, file in made.links.items():
+        metadata[label] = dg.MetadataValue.url(pipeline.products.uri(version, file))
+    if made.audio_seconds:
+        metadata["audio_duration_seconds"] = round(made.audio_seconds, 3)
+        metadata["real_time_factor"] = round(made.audio_seconds / max(wall, 1e-3), 1)
+    accepted = Outcome(ACCEPTED, rejected is None, {"reason": str(rejected.reason)} if rejected else {})
+    return Done(version, metadata, (accepted, *made.outcomes))
+
+
+def _cpu_seconds() -> float:
+    usage = [
+        process_resource.getrusage(who) for who in (process_resource.RUSAGE_SELF, process_resource.RUSAGE_CHILDREN)
+    ]
+    return sum(u.ru_utime + u.ru_stime for u in usage)
+
+
+def run_stage(context: dg.AssetExecutionContext, stage: Stage, pipeline: Pipeline) -> Iterator[Any]:
+    """One stage over the run's recordings; yields what Dagster wants of an asset."""
+    from caseprep_pipelines.catalog import progress
+    from caseprep_pipelines.catalog.loading import record_fault
+
+    keys = list(context.partition_keys)
+    single = len(keys) == 1
+    finished = (
+        progress.made_by_run(pipeline.catalog, stage.name, keys, context.run_id) if context.retry_number else set()
+    )
+    failures: dict[str, str] = {}
+    passed: dict[str, bool] = {}
+    for key in keys:
+        if key in finished:
+            continue
+        try:
+            done = run_one(pipeline, stage, key, context.run_id)
+        except (Fault, SQLAlchemyError) as fault:
+            # SQLAlchemy prints parameters, which may be text of a transcript
+            failures[key] = str(fault) if isinstance(fault, Fault) else f"catalog: {type(fault).__name__}"
+            continue
+        except ConfigurationError as error:
+            # nothing that follows could go better, so no retry and no further recording
+            raise dg.Failure(f"{stage.name}: {error}", allow_retries=False) from None
+        for outcome in done.outcomes:
+            passed[outcome.name] = passed.get(outcome.name, True) and outcome.passed
+        if single:
+            yield dg.MaterializeResult(
+                metadata=done.metadata,
+                data_version=dg.DataVersion(done.version.digest),
+                check_results=[_check_result(o, stage) for o in done.outcomes],
+            )
+            return
+        _log_materialization(context, stage, pipeline, key, done)
+    if failures:
+        retrying = context.retry_number < FAULT_RETRIES
+        for key, why in failures.items():
+            context.log.warning(f"{stage.name} {key}: {why}{' (will be tried again)' if retrying else ''}")
+        if retrying:
+            raise dg.RetryRequested(max_retries=FAULT_RETRIES, seconds_to_wait=FAULT_RETRY_SECONDS)
+        for key, why in failures.items():
+            record_fault(pipeline.catalog, key, stage.name, "Fault", why)
+        named = ", ".join(list(failures)[:20]) + (f" and {len(failures) - 20} more" if len(failures) > 20 else "")
+        raise dg.Failure(
+            f"{stage.name}: {len(failures)} of {len(keys)} recordings failed and are driven again later: {named}",
+            metadata={"failed": list(failures), "why": sorted(set(failures.values()))},
+            allow_retries=False,
+        )
+    for name, _description in _check_names(stage):
+        yield dg.AssetCheckResult(
+            passed=passed.get(name, True), check_name=name, asset_key=context.asset_key, severity=_severity(name)
+        )
+
+
+def _check_names(stage: Stage) -> tuple[tuple[str, str], ...]:
+    return ((ACCEPTED, "The recording can be processed; a rejection names its reason."), *stage.checks)
+
+
+def _severity(name: str) -> dg.AssetCheckSeverity:
+    return dg.AssetCheckSeverity.ERROR if name == ACCEPTED else dg.AssetCheckSeverity.WARN
+
+
+def _check_result(outcome: Outcome, stage: Stage) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        passed=outcome.passed,
+        check_name=outcome.name,
+        metadata=dict(outcome.metadata),
+        severity=_severity(outcome.name),
+    )
+
+
+def _log_materialization(
+    context: dg.AssetExecutionContext, stage: Stage, pipeline: Pipeline, key: str, done: Done
+) -> None:
+    """Logged events carry only the tags given, so the versions that Dagster would stamp are stamped here."""
+    context.log_event(
+        dg.AssetMaterialization(
+            asset_key=context.asset_key,
+            partition=key,
+            metadata=done.metadata,
+            tags={
+                "dagster/data_version": done.version.digest,
+                "dagster/data_version_is_user_provided": "true",
+                "dagster/code_version": stage.code_version(pipeline.settings),
+            },
+        )
+    )
+    for outcome in done.outcomes:
+        context.log_event(
+            dg.AssetCheckEvaluation(
+                asset_key=context.asset_key,
+                check_name=outcome.name,
+                passed=outcome.passed,
+                metadata={name: dg.MetadataValue.text(str(value)) for name, value in outcome.metadata.items()},
+                severity=_severity(outcome.name),
+                partition=key,
+            )
+        )
+
+
+def stage_asset(stage: Stage, settings: Settings, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+    """The stage as a Dagster asset. `pipeline` is the resource of that name."""
+    prefix = [part for part in settings.asset_key_prefix.split("/") if part]
+
+    @dg.asset(
+        name=stage.name,
+        key_prefix=prefix or None,
+        deps=[dg.AssetKey([*prefix, name]) for name in stage.upstream],
+        partitions_def=partitions,
+        description=stage.description,
+        owners=["team:caseprep"],
+        kinds=set(stage.kinds),
+        group_name="recordings",
+        code_version=stage.code_version(settings),
+        backfill_policy=dg.BackfillPolicy.multi_run(stage.batch),
+        check_specs=[
+            dg.AssetCheckSpec(
+                name=name,
+                asset=dg.AssetKey([*prefix, stage.name]),
+                description=description,
+                partitions_def=partitions,
+            )
+            for name, description in _check_names(stage)
+        ],
+        output_required=False,
+        io_manager_key="products",
+        pool="gpu" if stage.gpu else None,
+        op_tags={"caseprep/gpu": "true"} if stage.gpu else None,
+        required_resource_keys={"pipeline"},
+    )
+    def asset(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        yield from run_stage(context, stage, context.resources.pipeline)
+
+    return asset

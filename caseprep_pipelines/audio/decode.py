@@ -1,0 +1,383 @@
+"""From an opened container to one FLAC for each channel, in one streamed pass. Runs in the child process only.
+
+Each audio stream is decoded by itself, put where its timestamps say (`timeline`), resampled to 16 kHz without mixing
+channels, measured (`levels`) and written. Nothing here decides what later stages do with the channels.
+"""
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caseprep_pipelines.audio.levels import SAMPLE_RATE, Levels, duplicates
+from caseprep_pipelines.audio.media import UnfitError, is_truncated, states_length, usable_streams
+from caseprep_pipelines.audio.timeline import Timeline
+
+if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
+    from av.audio.resampler import AudioResampler
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+    from av.packet import Packet as AnyPacket
+    from av.stream import Stream
+
+    Packet = AnyPacket[Stream]
+    from caseprep_pipelines.audio.reading import Samples
+
+#: Samples handed to measuring and encoding at once: four seconds.
+BLOCK = 64_000
+
+#: Shorter recordings hold no audio: 10 ms is one frame of every later stage, and nobody hears less.
+MIN_SAMPLES = 160
+
+#: Errors of the demuxer in a row, after which the rest of the file counts as unreadable.
+_MAX_READ_ERRORS = 100
+
+#: Largest magnitude of codecs that cannot express full scale; all others clip at 16-bit full scale.
+_FULL_SCALE = {"pcm_mulaw": 32124, "pcm_alaw": 32256}
+
+
+def decode(
+    container: "InputContainer", folder: Path, max_seconds: float, report: Callable[[float], None]
+) -> dict[str, Any]:
+    """Writes `channel-NN.flac` files into `folder`; returns the fields of `NormalizedAudio` that are known here.
+
+    `report` is given the seconds done. Raises `UnfitError`: too-long, truncated, corrupt, no-audio.
+    """
+    declared = container.duration / 1_000_000 if container.duration and container.duration > 0 else None
+    stated = declared if states_length(container) else None
+    # a timestamp may lie a little behind the stated end, never hours
+    horizon = min(max_seconds, stated + 60.0) if stated else max_seconds
+    streams = usable_streams(container)
+    start = (container.start_time or 0) / 1_000_000
+    decoders = {stream.index: _StreamDecoder(stream, start, horizon, folder) for stream in streams}
+    packets = accepted = 0
+    reached = 0.0
+    for packet in _packets(container):
+        end = _end(packet)
+        if end is not None:
+            reached = max(reached, min(end - start, horizon))
+        decoder = decoders.get(packet.stream_index)
+        if decoder is not None:
+            packets += packet.size > 0
+            accepted += decoder.decode(packet)
+            reached = max(reached, decoder.timeline.position)
+        if reached > max_seconds:
+            raise UnfitError("too-long", f"more than {max_seconds / 3600:.1f} h")
+        report(reached)
+    for decoder in decoders.values():
+        decoder.finish()
+
+    if packets and accepted < packets / 2:
+        raise UnfitError("corrupt", f"{packets - accepted} of {packets} packets cannot be decoded")
+    if stated and is_truncated(stated, reached):
+        raise UnfitError("truncated", f"states {stated:.1f} s and holds {reached:.1f} s")
+    samples = max(decoder.written for decoder in decoders.values())
+    if samples < MIN_SAMPLES:
+        raise UnfitError("no-audio", f"{samples} samples at {SAMPLE_RATE} Hz")
+    return _product(container, decoders, folder, samples, declared)
+
+
+def _product(
+    container: "InputContainer",
+    decoders: dict[int, "_StreamDecoder"],
+    folder: Path,
+    samples: int,
+    declared: float | None,
+) -> dict[str, Any]:
+    channels: list[dict[str, Any]] = []
+    for decoder in decoders.values():
+        for number, channel in enumerate(decoder.channels):
+            channel.close(samples)
+            path = channel.path.rename(folder / f"channel-{len(channels):02d}.flac")
+            channels.append(
+                {
+                    "index": len(channels),
+                    "file": path.name,
+                    "stream": decoder.stream.index,
+                    "channel_in_stream": number,
+                    "samples": samples,
+                    "clipped_ratio": round(channel.clipped / max(1, channel.decoded), 9),
+                    **channel.levels.result(),
+                }
+            )
+    repeats = duplicates([folder / channel["file"] for channel in channels])
+    for copy, first in repeats.items():
+        channels[copy]["duplicate_of"] = first
+    usable = set(decoders)
+    return {
+        "duration_seconds": samples / SAMPLE_RATE,
+        "container_duration_seconds": declared,
+        "channels": channels,
+        "gaps": sorted({gap for decoder in decoders.values() for gap in decoder.timeline.merged_gaps()}),
+        "dual_mono": len(channels) > 1 and len(repeats) == len(channels) - 1,
+        "damaged_packets": sum(decoder.damaged for decoder in decoders.values()),
+        "trimmed_seconds": round(sum(decoder.timeline.trimmed for decoder in decoders.values()), 6),
+        "clock_resets": sum(decoder.timeline.clock_resets for decoder in decoders.values()),
+        "undecoded_streams": [stream.index for stream in container.streams.audio if stream.index not in usable],
+    }
+
+
+class _Channel:
+    """One channel on its way to disk: cut into blocks, measured, written."""
+
+    def __init__(self, path: Path) -> None:
+        import soundfile
+
+        self.path = path
+        self.levels = Levels()
+        self.clipped = 0
+        self.decoded = 0
+        self._waiting: list[Samples] = []
+        self._held = 0
+        self._written = 0
+        self._file = soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, "PCM_16", format="FLAC")
+
+    @property
+    def samples(self) -> int:
+        return self._written + self._held
+
+    def push(self, samples: "Samples") -> None:
+        self._waiting.append(samples)
+        self._held += len(samples)
+        if self._held >= BLOCK:
+            together = np.concatenate(self._waiting)
+            whole = len(together) // BLOCK * BLOCK
+            for first in range(0, whole, BLOCK):
+                self._write(together[first : first + BLOCK])
+            self._waiting, self._held = [together[whole:]], len(together) - whole
+
+    def close(self, samples: int) -> None:
+        """Fills up with silence to `samples` and makes sure that all of it is on the disk."""
+        for silence in _zeros(samples - self.samples):
+            self.push(silence)
+        if self._held:
+            self._write(np.concatenate(self._waiting))
+        self._file.close()
+        _verify(self.path, samples)
+
+    def _write(self, block: "Samples") -> None:
+        self.levels.add(block)
+        # libsndfile's own conversion wraps or dithers by build; this one is the same everywhere
+        self._file.write(np.clip(np.rint(block * 32768), -32768, 32767).astype(np.int16))
+        self._written += len(block)
+        self._held = 0
+
+
+class _StreamDecoder:
+    """One audio stream: decoded, placed in time, resampled and handed to its channels."""
+
+    def __init__(self, stream: "AudioStream", start: float, horizon: float, folder: Path) -> None:
+        self.stream = stream
+        self.timeline = Timeline(horizon)
+        self.damaged = 0
+        self.channels: list[_Channel] = []
+        self.written = 0
+        self._folder = folder
+        self._start = start
+        self._resampler: AudioResampler | None = None
+        self._shape: _Shape | None = None
+        stream.codec_context.thread_count = 1
+
+    def decode(self, packet: "Packet") -> bool:
+        """Takes one packet; False where the decoder refused it."""
+        import av
+
+        try:
+            for frame in packet.decode():
+                self._take(cast("AudioFrame", frame))
+        except MemoryError:
+            raise
+        except av.error.EOFError:
+            return False
+        except av.error.FFmpegError:
+            if packet.size == 0:
+                return False
+            self.damaged += 1
+            self._lose(packet)
+            return False
+        return packet.size > 0
+
+    def finish(self) -> None:
+        self._drain()
+
+    def _take(self, frame: "AudioFrame") -> None:
+        shape = _Shape.of(frame)
+        if shape != self._shape:
+            self._drain()
+            self._shape = shape
+            self._start_channels(shape.channels)
+        stamp = frame.pts if frame.pts is not None else frame.dts
+        time = None if stamp is None or frame.time_base is None else float(stamp * frame.time_base) - self._start
+        placement = self.timeline.place(time, frame.samples / frame.sample_rate)
+        self._silence(placement.silence)
+        self._count_clipping(frame)
+        skipped = round(placement.trim * frame.sample_rate)
+        if skipped < frame.samples:
+            self._resample(shape.without(frame, skipped) if skipped else frame)
+
+    def _lose(self, packet: "Packet") -> None:
+        seconds = float(packet.duration * packet.time_base) if packet.duration and packet.time_base else 0.0
+        self.timeline.lose(seconds)
+        self._silence(seconds)
+
+    def _silence(self, seconds: float) -> None:
+        if self._shape is None:
+            self._start_channels(self.stream.codec_context.channels)
+            self._write_silence(round(self.timeline.position * SAMPLE_RATE) - self.written)
+            return
+        missing = round(seconds * self._shape.rate)
+        while missing > 0:
+            length = min(missing, self._shape.rate)
+            self._resample(self._shape.silence(length))
+            missing -= length
+
+    def _resample(self, frame: "AudioFrame") -> None:
+        from av.audio.resampler import AudioResampler
+
+        if self._resampler is None:
+            self._resampler = AudioResampler(format="fltp", layout=frame.layout, rate=SAMPLE_RATE)
+        frame.pts = None
+        for resampled in self._resampler.resample(frame):
+            self._write(cast("NDArray[np.float32]", resampled.to_ndarray()))
+
+    def _drain(self) -> None:
+        """Ends the resampler and brings its output to the sample where the timeline stands."""
+        if self._resampler is not None:
+            for resampled in self._resampler.resample(None):
+                self._write(cast("NDArray[np.float32]", resampled.to_ndarray()))
+            self._resampler = None
+        self._write_silence(round(self.timeline.position * SAMPLE_RATE) - self.written)
+
+    def _write(self, planes: NDArray[np.float32]) -> None:
+        for channel, plane in zip(self.channels, planes, strict=False):
+            channel.push(plane)
+        for channel in self.channels[len(planes) :]:
+            channel.push(np.zeros(planes.shape[1], np.float32))
+        self.written += planes.shape[1]
+
+    def _write_silence(self, samples: int) -> None:
+        for silence in _zeros(samples):
+            for channel in self.channels:
+                channel.push(silence)
+            self.written += len(silence)
+
+    def _start_channels(self, count: int) -> None:
+        """More channels than before start as late as they appear, with silence in front."""
+        while len(self.channels) < count:
+            channel = _Channel(self._folder / f"stream-{self.stream.index:02d}-{len(self.channels):02d}.flac")
+            for silence in _zeros(self.written):
+                channel.push(silence)
+            self.channels.append(channel)
+
+    def _count_clipping(self, frame: "AudioFrame") -> None:
+        samples = frame.to_ndarray()
+        if not frame.format.is_planar:
+            samples = samples.reshape(-1, len(frame.layout.channels)).T
+        low, high = _clipping_bounds(samples.dtype, self.stream.codec_context.name)
+        clipped = np.count_nonzero((samples >= high) | (samples <= low), axis=1)
+        for channel, count in zip(self.channels, clipped, strict=False):
+            channel.clipped += int(count)
+            channel.decoded += samples.shape[1]
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """What a resampler is made for."""
+
+    rate: int
+    format: str
+    layout: str
+    channels: int
+    planar: bool
+
+    @classmethod
+    def of(cls, frame: "AudioFrame") -> "_Shape":
+        return cls(
+            frame.sample_rate, frame.format.name, frame.layout.name, frame.layout.nb_channels, frame.format.is_planar
+        )
+
+    def silence(self, samples: int) -> "AudioFrame":
+        import av
+
+        frame = av.AudioFrame(format=self.format, layout=self.layout, samples=samples)
+        frame.sample_rate = self.rate
+        level = b"\x80" if self.format.startswith("u8") else b"\x00"
+        for plane in frame.planes:
+            plane.update(level * plane.buffer_size)
+        return frame
+
+    def without(self, frame: "AudioFrame", samples: int) -> "AudioFrame":
+        """The frame without its first `samples`."""
+        import av
+
+        data: Any = frame.to_ndarray()[:, samples * (1 if self.planar else self.channels) :]
+        rest = av.AudioFrame.from_ndarray(np.ascontiguousarray(data), format=self.format, layout=self.layout)
+        rest.sample_rate = self.rate
+        return rest
+
+
+def _packets(container: "InputContainer") -> Iterator["Packet"]:
+    """All packets of audio and video; damage in the file is stepped over where the demuxer finds its way."""
+    import av
+    from av.stream import Discard
+
+    wanted = [*usable_streams(container), *container.streams.video]
+    if container.format.name.startswith("mov"):
+        # MP4 states each track's own length and can skip what is not read; elsewhere pictures tell how far a file goes
+        for stream in container.streams.video:
+            stream.discard = Discard.all
+        wanted = list(usable_streams(container))
+    errors = 0
+    while errors < _MAX_READ_ERRORS:
+        try:
+            for packet in container.demux(wanted):
+                errors = 0
+                yield packet
+            return
+        except MemoryError:
+            raise
+        except (av.error.FFmpegError, OSError):
+            errors += 1
+
+
+def _end(packet: "Packet") -> float | None:
+    stamp = packet.pts if packet.pts is not None else packet.dts
+    if stamp is None or packet.time_base is None:
+        return None
+    return float((stamp + (packet.duration or 0)) * packet.time_base)
+
+
+def _clipping_bounds(kind: np.dtype[Any], codec: str) -> tuple[float, float]:
+    if kind == np.uint8:
+        return 1, 255
+    if kind.kind == "f":
+        return -32767 / 32768, 32767 / 32768
+    high = _FULL_SCALE.get(codec, 32767) << (8 * kind.itemsize - 16)
+    return -high, high
+
+
+def _zeros(samples: int) -> Iterator["Samples"]:
+    while samples > 0:
+        length = min(samples, BLOCK)
+        yield np.zeros(length, np.float32)
+        samples -= length
+
+
+def _verify(path: Path, samples: int) -> None:
+    """libsndfile does not report a full disk on close, so the last samples are read back."""
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(path) as file:
+            file.seek(max(0, samples - BLOCK))
+            complete = file.frames == samples and len(file.read(dtype="int16")) == min(samples, BLOCK)
+    except soundfile.LibsndfileError:
+        complete = False
+    if not complete:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -1,0 +1,1 @@
+"""Sensors and schedules: thin ticks over pure decisions."""

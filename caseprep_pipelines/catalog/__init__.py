@@ -1,0 +1,1 @@
+"""The SQL that people query: registry, transcripts, utterances, rejections, full text."""

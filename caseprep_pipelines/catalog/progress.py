@@ -1,0 +1,103 @@
+"""How far each recording is: the last product of every stage, and the faults since. What re-driving reads.
+
+The products themselves lie in storage; this is their index, so that the state of 100,000 recordings is one query and
+not a walk over a bucket. What is to be done about it is decided in `automation.decisions`.
+"""
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import delete, select
+
+from caseprep_pipelines.catalog.database import Catalog
+from caseprep_pipelines.catalog.tables import FaultRow, StageProduct
+
+#: SQLite's limit on bound parameters is 32,766; smaller pages keep queries short on both databases.
+_PAGE = 1000
+
+
+@dataclass(frozen=True)
+class Product:
+    """The last product of one stage for one recording."""
+
+    version: str
+    digest: str
+    code_version: str
+    inputs: Mapping[str, str]
+    rejected: bool
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Faults:
+    attempts: int
+    last_at: datetime
+    message: str
+
+
+def record_product(
+    catalog: Catalog,
+    partition: str,
+    stage: str,
+    *,
+    version: str,
+    digest: str,
+    code_version: str,
+    inputs: Mapping[str, str],
+    rejected: bool,
+    run_id: str,
+) -> None:
+    """Enters a product that was durably written, and forgets the stage's faults."""
+    with catalog.writing() as session:
+        session.merge(
+            StageProduct(
+                partition=partition,
+                stage=stage,
+                version=version,
+                digest=digest,
+                code_version=code_version,
+                inputs=json.dumps(dict(inputs), sort_keys=True),
+                rejected=rejected,
+                run_id=run_id,
+                at=datetime.now(UTC),
+            )
+        )
+        session.execute(delete(FaultRow).where(FaultRow.partition == partition, FaultRow.stage == stage))
+
+
+def made_by_run(catalog: Catalog, stage: str, partitions: Iterable[str], run_id: str) -> set[str]:
+    """Those of the recordings whose last product of the stage came from this run."""
+    with catalog.reading() as session:
+        rows = session.scalars(
+            select(StageProduct.partition).where(StageProduct.stage == stage, StageProduct.run_id == run_id)
+        )
+        return set(rows) & set(partitions)
+
+
+def products(catalog: Catalog, partitions: Collection[str]) -> dict[str, dict[str, Product]]:
+    """Recording, stage and its last product. Recordings that have none are absent."""
+    found: dict[str, dict[str, Product]] = {}
+    with catalog.reading() as session:
+        for page in _pages(partitions):
+            for row in session.scalars(select(StageProduct).where(StageProduct.partition.in_(page))):
+                found.setdefault(row.partition, {})[row.stage] = Product(
+                    row.version, row.digest, row.code_version, json.loads(row.inputs), row.rejected, row.at
+                )
+    return found
+
+
+def faults(catalog: Catalog, partitions: Collection[str]) -> dict[str, dict[str, Faults]]:
+    """Recording, stage and what has failed since its last product."""
+    found: dict[str, dict[str, Faults]] = {}
+    with catalog.reading() as session:
+        for page in _pages(partitions):
+            for row in session.scalars(select(FaultRow).where(FaultRow.partition.in_(page))):
+                found.setdefault(row.partition, {})[row.stage] = Faults(row.attempts, row.last_at, row.message)
+    return found
+
+
+def _pages(partitions: Collection[str]) -> Iterable[list[str]]:
+    ordered = list(partitions)
+    return (ordered[i : i + _PAGE] for i in range(0, len(ordered), _PAGE))

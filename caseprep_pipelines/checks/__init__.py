@@ -1,0 +1,1 @@
+"""Asset checks: what each product must satisfy, recorded per recording."""

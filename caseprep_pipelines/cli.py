@@ -1,0 +1,309 @@
+"""The command `caseprep`: arguments, progress and exit codes. What the commands do stands in the modules they call.
+
+Exit codes: 0 all well, 1 some recording rejected or failed (or a check found something), 2 wrong usage or
+configuration.
+Imports are inside the commands, so that `caseprep --help` answers at once.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from caseprep_pipelines import __version__
+
+if TYPE_CHECKING:
+    from caseprep_pipelines.settings import Settings
+
+app = typer.Typer(
+    name="caseprep",
+    help="Recordings in, speaker-attributed transcripts out, on your own machine.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    # rich help costs 0.3 s of imports, for a page that says the same
+    rich_markup_mode=None,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+models_app = typer.Typer(help="Get, list and check model directories.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(models_app, name="models")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+Out = Annotated[Path, typer.Option("--out", help="Folder that the transcripts are written to.", show_default=True)]
+MatterOption = Annotated[str | None, typer.Option("--matter", "-m", help="Only this matter (the firm's number).")]
+
+
+def main() -> NoReturn:
+    """The command's entry point: turns every error that a user can cause into one line and an exit code."""
+    from caseprep_pipelines.errors import ConfigurationError, Fault
+
+    try:
+        app(standalone_mode=False)
+    except ConfigurationError as error:
+        _stop(str(error), 2)
+    except Fault as error:
+        _stop(f"{error}. Nothing finished is lost; run the same command again.", 1)
+    except KeyboardInterrupt:
+        _stop("Stopped. Nothing finished is lost; run the same command again to go on.", 130)
+    except typer.Exit as done:
+        sys.exit(done.exit_code)
+    except Exception as error:
+        import click
+
+        if isinstance(error, click.ClickException):
+            error.show()
+            sys.exit(error.exit_code)
+        if isinstance(error, click.Abort):
+            _stop("Stopped.", 130)
+        raise
+    sys.exit(0)
+
+
+def _stop(line: str, code: int) -> NoReturn:
+    print(f"caseprep: {line}", file=sys.stderr)  # noqa: T201
+    sys.exit(code)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"caseprep {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Recordings in, speaker-attributed transcripts out, on your own machine."""
+
+
+@app.command()
+def demo(
+    out: Out = Path("caseprep-demo"),
+    as_json: Json = False,
+) -> None:
+    """Run everything on the recordings that ship with the project. Needs no network, no service and no other model."""
+    from caseprep_pipelines import transcribing
+
+    _finish(transcribing.run_demo(out, _reporter(as_json)), out, as_json)
+
+
+@app.command()
+def transcribe(
+    paths: Annotated[list[Path], typer.Argument(help="Recordings, or folders of recordings.", metavar="PATH…")],
+    matter: Annotated[str, typer.Option("--matter", "-m", help="The firm's number for the case.")] = "unfiled",
+    out: Out = Path("transcripts"),
+    model: Annotated[
+        str | None, typer.Option("--model", help="Whisper model: a name or a directory; `demo` for the shipped one.")
+    ] = None,
+    diarization: Annotated[
+        str | None,
+        typer.Option("--diarization", help="Speaker model: a name or a directory; `demo` for the shipped one."),
+    ] = None,
+    language: Annotated[
+        str | None, typer.Option("--language", help="Language spoken, such as `en`; found out if not given.")
+    ] = None,
+    speakers: Annotated[
+        str | None, typer.Option("--speakers", help="How many people speak: `3`, or at least and at most: `2-4`.")
+    ] = None,
+    formats: Annotated[
+        str | None, typer.Option("--format", help="Files to write, separated by commas, such as `txt,srt`.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Transcribe your own recordings and say who spoke when."""
+    from caseprep_pipelines import transcribing
+    from caseprep_pipelines.settings import read_settings
+
+    fewest, most = _speaker_range(speakers)
+    settings = read_settings(
+        model=model,
+        diarization=diarization,
+        language=language,
+        min_speakers=fewest,
+        max_speakers=most,
+        formats=formats,
+    )
+    _finish(transcribing.run(settings, paths, matter, out, _reporter(as_json)), out, as_json)
+
+
+@app.command()
+def status(
+    recording: Annotated[str | None, typer.Argument(help="A recording's key, or its file name.")] = None,
+    matter: MatterOption = None,
+    as_json: Json = False,
+) -> None:
+    """Show, stage by stage, what is done, waiting, failed or rejected, and why."""
+    from caseprep_pipelines import reporting
+
+    with _pipeline() as pipeline:
+        rows = reporting.status(pipeline, recording, matter)
+    if as_json:
+        _print_json(rows)
+    else:
+        reporting.print_status(rows, detailed=recording is not None)
+    raise typer.Exit(1 if any(row["status"] in ("rejected", "failed") for row in rows) else 0)
+
+
+@app.command()
+def verify(
+    recordings: Annotated[list[str] | None, typer.Argument(help="Recordings' keys; all if none.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Re-hash originals and products and check the custody chain; the first break is named."""
+    from caseprep_pipelines import reporting
+
+    with _pipeline() as pipeline:
+        reports = reporting.verify(pipeline, recordings or [])
+    if as_json:
+        _print_json(reports)
+    else:
+        reporting.print_verification(reports)
+    raise typer.Exit(0 if all(report["ok"] for report in reports) else 1)
+
+
+@app.command()
+def export(
+    recording: Annotated[str, typer.Argument(help="A recording's key, or its file name.")],
+    formats: Annotated[str, typer.Option("--format", help="Files to write, separated by commas, such as `txt,srt`.")],
+    out: Out = Path("transcripts"),
+) -> None:
+    """Write a finished transcript's files again, without listening to it again."""
+    from caseprep_pipelines import transcribing
+
+    with _pipeline() as pipeline:
+        for path in transcribing.export(pipeline, recording, tuple(formats.split(",")), out):
+            typer.echo(str(path))
+
+
+@app.command()
+def search(
+    query: Annotated[str, typer.Argument(help='Words, a "quoted phrase", or the beginning of a word with *.')],
+    matter: MatterOption = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="Most results.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """Find words in all finished transcripts."""
+    from caseprep_pipelines import reporting
+
+    with _pipeline() as pipeline:
+        hits = reporting.search(pipeline, query, matter, limit)
+    if as_json:
+        _print_json(hits)
+    else:
+        reporting.print_hits(hits)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Check GPU, models, storage, database and Dagster; says of each what to do."""
+    from caseprep_pipelines.doctor import examine
+    from caseprep_pipelines.settings import read_settings
+
+    findings = []
+    for finding in examine(read_settings()):
+        findings.append({"name": finding.name, "ok": finding.ok, "line": finding.line})
+        if not as_json:
+            mark = {True: "ok  ", False: "FAIL", None: "note"}[finding.ok]
+            typer.echo(f"{mark}  {finding.name}: {finding.line}")
+    if as_json:
+        _print_json(findings)
+    raise typer.Exit(1 if any(finding["ok"] is False for finding in findings) else 0)
+
+
+@models_app.command("fetch")
+def models_fetch(
+    name: Annotated[str, typer.Argument(help="Model name, such as `large-v3-turbo`.")],
+    source: Annotated[
+        str | None, typer.Option("--from", help="`hub`, a directory or `s3://bucket/prefix`; by default the hub.")
+    ] = None,
+    digest: Annotated[str | None, typer.Option("--digest", help="The digest that the model must have.")] = None,
+) -> None:
+    """Get a model, pin its digests and keep it for use without a network."""
+    from caseprep_pipelines import model_commands
+
+    typer.echo(model_commands.fetch(name, source, digest))
+
+
+@models_app.command("list")
+def models_list(as_json: Json = False) -> None:
+    """List the models on this machine."""
+    from caseprep_pipelines import model_commands
+
+    rows = model_commands.rows()
+    if as_json:
+        _print_json(rows)
+    else:
+        model_commands.print_rows(rows)
+
+
+@models_app.command("verify")
+def models_verify(
+    names: Annotated[list[str] | None, typer.Argument(help="Models; all if none.")] = None,
+) -> None:
+    """Re-hash model files against their pinned digests."""
+    from caseprep_pipelines import model_commands
+
+    problems = model_commands.verify(names or [])
+    for line in problems:
+        typer.echo(line)
+    if not problems:
+        typer.echo("All model files are as pinned.")
+    raise typer.Exit(1 if problems else 0)
+
+
+def _pipeline() -> Any:
+    from contextlib import closing
+
+    from caseprep_pipelines.resources.pipeline import Pipeline
+
+    return closing(Pipeline(_settings()))
+
+
+def _settings() -> "Settings":
+    from caseprep_pipelines.settings import read_settings
+
+    return read_settings()
+
+
+def _speaker_range(text: str | None) -> tuple[int | None, int | None]:
+    from caseprep_pipelines.errors import ConfigurationError
+
+    if text is None:
+        return None, None
+    fewest, _, most = text.partition("-")
+    try:
+        low, high = int(fewest), int(most or fewest)
+    except ValueError:
+        low = high = 0
+    if not 1 <= low <= high:
+        raise ConfigurationError("--speakers wants a number such as 3, or a range such as 2-4")
+    return low, high
+
+
+def _reporter(as_json: bool) -> Any:
+    from caseprep_pipelines.terminal import reporter
+
+    return reporter(quiet=as_json)
+
+
+def _finish(summary: list[dict[str, Any]], out: Path, as_json: bool) -> NoReturn:
+    from caseprep_pipelines.terminal import print_summary
+
+    if as_json:
+        _print_json(summary)
+    else:
+        print_summary(summary, out)
+    raise typer.Exit(0 if all(entry.get("as_expected", entry["status"] == "done") for entry in summary) else 1)
+
+
+def _print_json(value: object) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+if __name__ == "__main__":
+    main()

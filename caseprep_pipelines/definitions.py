@@ -1,0 +1,41 @@
+"""Wiring only: settings in, Dagster definitions out. What the parts do stands in their modules."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from caseprep_pipelines.assets import STAGES
+from caseprep_pipelines.assets.stage import stage_asset
+from caseprep_pipelines.automation.sensors import sensors
+from caseprep_pipelines.io_managers import io_managers
+from caseprep_pipelines.partitions import recordings_partitions
+from caseprep_pipelines.resources.pipeline import Pipeline
+from caseprep_pipelines.settings import Settings, read_settings
+
+
+def build_defs(
+    settings: Settings | None = None, *, pipeline: Pipeline | None = None, resources: Mapping[str, Any] | None = None
+) -> dg.Definitions:
+    """Fresh definitions; tests and the embedded runner hand in their own settings and pipeline."""
+    settings = settings or read_settings()
+    pipeline = pipeline or Pipeline(settings)
+    partitions = recordings_partitions(settings)
+    assets = [stage_asset(stage, settings, partitions) for stage in STAGES]
+    return dg.Definitions(
+        assets=assets,
+        sensors=sensors(settings, assets),
+        resources={
+            "pipeline": dg.ResourceDefinition.hardcoded_resource(pipeline),
+            **io_managers(lambda: pipeline.products),
+            **(resources or {}),
+        },
+        # every step of a run in one process, so that models load once; a cluster brings its own executor
+        executor=dg.in_process_executor,
+    )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """The code location, from the environment's settings."""
+    return build_defs()

@@ -1,0 +1,177 @@
+"""Runs the graph in this process on an embedded Dagster instance: what `caseprep` uses instead of a daemon.
+
+The instance is the one of `DAGSTER_HOME`, shared with `make dev`. What runs next is decided in `automation.decisions`;
+what a stage does stands in `assets`.
+"""
+
+import os
+import shutil
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from caseprep_pipelines.automation.decisions import Ask, contiguous_ranges, next_work
+from caseprep_pipelines.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from caseprep_pipelines.resources.pipeline import Pipeline
+
+#: Recordings that go through all stages together: enough to share a run's overhead, few enough to see results early.
+CHUNK = 50
+
+_UNFINISHED = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+def instance_configuration() -> Path:
+    """`dagster.yaml` as shipped: inside the installed package, or at the top of a checkout."""
+    here = Path(__file__).parent
+    packaged = here / "dagster.yaml"
+    return packaged if packaged.exists() else here.parent / "dagster.yaml"
+
+
+def open_instance(home: Path) -> dg.DagsterInstance:
+    """The instance of `home`, which is made, with the shipped configuration, where it does not exist yet."""
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        configuration = home / "dagster.yaml"
+        if not configuration.exists():
+            unfinished = configuration.with_suffix(f".{os.getpid()}")
+            shutil.copyfile(instance_configuration(), unfinished)
+            unfinished.replace(configuration)
+    except OSError as error:
+        raise ConfigurationError(
+            f"Dagster's state cannot be kept in {home} ({error.strerror}); set CASEPREP_DAGSTER_HOME to a directory "
+            "on this machine"
+        ) from None
+    os.environ["DAGSTER_HOME"] = str(home)
+    instance = dg.DagsterInstance.get()
+    fail_dead_runs(instance)
+    return instance
+
+
+def process_tags() -> dict[str, str]:
+    """Tags by which a later process can tell whether the one that executes a run still lives."""
+    return {
+        "caseprep/host": socket.gethostname(),
+        "caseprep/pid": str(os.getpid()),
+        "caseprep/process_started": _process_started(os.getpid()) or "",
+    }
+
+
+def _process_started(pid: int) -> str | None:
+    """When the process began, as the system counts it; None where no such process lives.
+
+    A pid alone is not enough: after a restart another process may have it.
+    """
+    stat = Path(f"/proc/{pid}/stat")
+    if Path("/proc/self/stat").exists():
+        try:
+            return stat.read_text().rsplit(")", 1)[1].split()[19]
+        except (OSError, IndexError):
+            return None
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        return ""
+    return ""
+
+
+def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Fails the runs of `caseprep` processes of this machine that no longer live, and frees their pool slots.
+
+    A SIGKILL leaves a run that looks as if it were going on and slots that nobody gives back: the next run in the
+    same pool would wait for ever. Returns the runs' ids.
+    """
+    dead = []
+    runs = instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED, tags={"caseprep/host": socket.gethostname()}))
+    for run in runs:
+        started = _process_started(int(run.tags["caseprep/pid"]))
+        if started is not None and started == run.tags["caseprep/process_started"]:
+            continue
+        instance.report_run_failed(run, message="The process that executed this run ended without finishing it.")
+        if instance.event_log_storage.supports_global_concurrency_limits:
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+        dead.append(run.run_id)
+    return dead
+
+
+def add_partitions(pipeline: "Pipeline", instance: dg.DagsterInstance) -> int:
+    """Adds the partitions that the registry holds and Dagster does not; returns how many."""
+    from caseprep_pipelines.catalog import registry
+
+    pending = registry.pending_partitions(pipeline.catalog)
+    if pending:
+        instance.add_dynamic_partitions(pipeline.settings.partition_set, pending)
+        registry.mark_partitions_added(pipeline.catalog, pending)
+    return len(pending)
+
+
+def drive(
+    pipeline: "Pipeline",
+    instance: dg.DagsterInstance,
+    partitions: Sequence[str],
+    stages: Sequence[str] | None = None,
+    finished: Callable[[Sequence[str]], None] = lambda _partitions: None,
+) -> None:
+    """Takes the recordings through the graph, `CHUNK` at a time, until nothing more can be done now.
+
+    `finished` is called with each chunk's recordings when it is through.
+    """
+    from caseprep_pipelines.assets import STAGES
+    from caseprep_pipelines.definitions import build_defs
+
+    names = [stage.name for stage in STAGES if stages is None or stage.name in stages]
+    defs = build_defs(pipeline.settings, pipeline=pipeline)
+    job = defs.get_implicit_global_asset_job_def()
+    for start in range(0, len(partitions), CHUNK):
+        chunk = list(partitions[start : start + CHUNK])
+        tried: set[tuple[str, str]] = set()
+        while asks := _new_asks(pipeline, chunk, names, tried):
+            for ask in asks:
+                _execute(job, instance, pipeline, ask)
+        finished(chunk)
+
+
+def _new_asks(pipeline: "Pipeline", chunk: list[str], names: list[str], tried: set[tuple[str, str]]) -> list[Ask]:
+    """What to run now. A stage that this call tried without success is left to a later call, and so is what follows."""
+    from caseprep_pipelines.automation.state import read_states
+
+    states = read_states(pipeline, chunk, settings_matter=True)
+    given_up = {
+        partition for partition, stage in tried if not states[partition][stage].done or states[partition][stage].stale
+    }
+    # a person who asks again does not wait for the time that a fault is given to pass
+    impatient = {p: {s: replace(state, faults=0) for s, state in of.items()} for p, of in states.items()}
+    asks = [
+        Ask(ask.stage, tuple(p for p in ask.partitions if (p, ask.stage) not in tried))
+        for ask in next_work(chunk, names, impatient, given_up, datetime.now(UTC))
+    ]
+    tried.update((partition, ask.stage) for ask in asks for partition in ask.partitions)
+    return [ask for ask in asks if ask.partitions]
+
+
+def _execute(job: dg.JobDefinition, instance: dg.DagsterInstance, pipeline: "Pipeline", ask: Ask) -> None:
+    prefix = [part for part in pipeline.settings.asset_key_prefix.split("/") if part]
+    order = instance.get_dynamic_partitions(pipeline.settings.partition_set)
+    for keys in contiguous_ranges(list(ask.partitions), order):
+        range_tags = {"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[-1]}
+        job.execute_in_process(
+            instance=instance,
+            asset_selection=[dg.AssetKey([*prefix, ask.stage])],
+            partition_key=keys[0] if len(keys) == 1 else None,
+            tags={**process_tags(), **(range_tags if len(keys) > 1 else {})},
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            raise_on_error=False,
+        )

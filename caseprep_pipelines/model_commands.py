@@ -1,0 +1,67 @@
+"""What `caseprep models` prints: a thin face of the `models` package."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from caseprep_pipelines.errors import ConfigurationError
+from caseprep_pipelines.settings import read_settings
+
+
+def fetch(name: str, source: str | None, digest: str | None) -> str:
+    """Fetches a model and returns the line that says where it is."""
+    from caseprep_pipelines.models.fetch import fetch as fetch_model
+
+    settings = read_settings()
+    with Console(stderr=True).status(f"fetching {name}"):
+        model = fetch_model(
+            name,
+            source or settings.model_store,
+            settings.models_directory,
+            token=settings.hub_token,
+            expected_digest=digest,
+            endpoint_url=settings.s3_endpoint_url,
+            region=settings.s3_region,
+        )
+    return f"{name} is in {model.path}, digest {model.identity.digest}"
+
+
+def rows() -> list[dict[str, Any]]:
+    from caseprep_pipelines.models.listing import list_models
+
+    return [asdict(row) for row in list_models(read_settings().models_directory)]
+
+
+def print_rows(found: list[dict[str, Any]]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("Model", "Kind", "Size", "Digest", "Files", "Where"):
+        table.add_column(heading)
+    for row in found:
+        intact = {True: "as pinned", False: "CHANGED", None: "not pinned"}[row["intact"]]
+        name = f"{row['name']} (demo)" if row["demo"] and row["name"] != "demo" else row["name"]
+        table.add_row(name, row["kind"], f"{row['size'] / 1e6:.1f} MB", row["digest"] or "", intact, str(row["where"]))
+    Console().print(table)
+
+
+def verify(names: list[str]) -> list[str]:
+    """One line for each model file that is not as pinned; raises `ConfigurationError` for a name that is no model's."""
+    from caseprep_pipelines.models.listing import list_models
+    from caseprep_pipelines.models.pins import verify as verify_model
+
+    directory = read_settings().models_directory
+    found = list_models(directory)
+    unknown = set(names) - {row.name for row in found}
+    if unknown:
+        raise ConfigurationError(f"no model here is called {sorted(unknown)[0]}; caseprep models list names them")
+    lines = []
+    for row in found:
+        if not names or row.name in names:
+            wrong = verify_model(Path(row.where), directory)
+            if wrong is None:
+                lines.append(f"{row.name}: not pinned; it is pinned when it is first used or fetched")
+            else:
+                lines.extend(f"{row.name}: {what}; fetch the model again" for what in wrong)
+    return lines

@@ -1,0 +1,1 @@
+"""Model directories: what they must hold, their digests, how they are fetched, and the shipped demo models."""

@@ -1,0 +1,166 @@
+"""What `caseprep status`, `verify` and `search` read and print. Nothing here changes anything."""
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from caseprep_pipelines.terminal import clock, shorten
+
+if TYPE_CHECKING:
+    from caseprep_pipelines.resources.pipeline import Pipeline
+
+#: Rows of the registry that are read at once.
+PAGE = 1000
+
+
+def status(pipeline: "Pipeline", wanted: str | None, matter: str | None) -> list[dict[str, Any]]:
+    """One row for each recording, in registration order, with every stage's state.
+
+    Raises `ConfigurationError` where `wanted` is no recording's key or name.
+    """
+    from caseprep_pipelines.catalog import registry
+    from caseprep_pipelines.errors import ConfigurationError
+
+    if wanted is not None:
+        rows = registry.find(pipeline.catalog, wanted)
+        if not rows:
+            raise ConfigurationError(f"no recording has the key or the file name {wanted!r}")
+        return _states(pipeline, rows)
+    states: list[dict[str, Any]] = []
+    after = 0
+    while page := registry.recordings_in_order(pipeline.catalog, after=after, limit=PAGE, matter=matter):
+        states.extend(_states(pipeline, page))
+        after = page[-1].position
+    return states
+
+
+def _states(pipeline: "Pipeline", rows: list[Any]) -> list[dict[str, Any]]:
+    from caseprep_pipelines.assets import STAGES
+    from caseprep_pipelines.catalog import loading, progress
+    from caseprep_pipelines.rejections import REMEDIES, Reason
+
+    partitions = [row.partition for row in rows]
+    products = progress.products(pipeline.catalog, partitions)
+    faults = progress.faults(pipeline.catalog, partitions)
+    rejections = loading.rejections(pipeline.catalog, partitions)
+    found = []
+    for row in rows:
+        done, failed = products.get(row.partition, {}), faults.get(row.partition, {})
+        rejection = rejections.get(row.partition)
+        stages = {}
+        for stage in STAGES:
+            product, fault = done.get(stage.name), failed.get(stage.name)
+            if fault is not None:
+                stages[stage.name] = f"failed {fault.attempts} time{'s' * (fault.attempts != 1)}: {fault.message}"
+            elif product is None:
+                stages[stage.name] = "waiting"
+            elif product.rejected:
+                stages[stage.name] = f"rejected: {rejection.reason if rejection else 'by an earlier stage'}"
+            else:
+                stages[stage.name] = f"done, version {product.version}"
+        if rejection is not None:
+            overall = "rejected"
+        elif failed:
+            overall = "failed"
+        else:
+            overall = "done" if all(stage.name in done for stage in STAGES) else "waiting"
+        found.append(
+            {
+                "recording": row.partition,
+                "name": row.name,
+                "matter": row.matter,
+                "status": overall,
+                "reason": rejection.reason if rejection else None,
+                "remedy": REMEDIES[Reason(rejection.reason)] if rejection else None,
+                "stages": stages,
+            }
+        )
+    return found
+
+
+def print_status(rows: list[dict[str, Any]], *, detailed: bool) -> None:
+    console = Console()
+    if not rows:
+        console.print("No recordings yet: try caseprep demo, or caseprep transcribe with files of yours.")
+        return
+    if detailed:
+        for row in rows:
+            console.print(
+                f"{row['recording']}  {row['name']}  {row['status']}", markup=False, highlight=False, soft_wrap=True
+            )
+            for stage, state in row["stages"].items():
+                console.print(f"  {stage:20} {state}", markup=False, highlight=False, soft_wrap=True)
+            if row["remedy"]:
+                console.print(f"  {row['remedy']}", markup=False, highlight=False, soft_wrap=True)
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in ("Recording", "Name", "Matter", "Status", "Stages done"):
+        table.add_column(heading)
+    for row in rows:
+        done = sum(state.startswith("done") for state in row["stages"].values())
+        table.add_row(
+            row["recording"],
+            escape(shorten(row["name"])),
+            row["matter"],
+            row["status"] + (f": {row['reason']}" if row["reason"] else ""),
+            f"{done} of {len(row['stages'])}",
+        )
+    console.print(table)
+
+
+def verify(pipeline: "Pipeline", wanted: list[str]) -> list[dict[str, Any]]:
+    """A report for each recording: whether its chain and its bytes hold, and the first break where they do not."""
+    from caseprep_pipelines.catalog import registry
+    from caseprep_pipelines.custody.verify import verify as verify_custody
+    from caseprep_pipelines.transcribing import one_recording
+
+    partitions = (
+        [one_recording(pipeline, name).partition for name in wanted]
+        if wanted
+        else registry.all_partitions(pipeline.catalog)
+    )
+    reports = []
+    for partition in partitions:
+        report = verify_custody(pipeline.catalog, pipeline.products, partition)
+        reports.append(
+            {
+                "recording": partition,
+                "ok": not report.breaks,
+                "entries": report.entries,
+                "first_break": report.breaks[0] if report.breaks else None,
+            }
+        )
+    return reports
+
+
+def print_verification(reports: list[dict[str, Any]]) -> None:
+    console = Console()
+    for report in reports:
+        line = f"{report['recording']}: " + (
+            f"intact, {report['entries']} custody entries" if report["ok"] else f"BROKEN: {report['first_break']}"
+        )
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if not reports:
+        console.print("No recordings to verify.")
+
+
+def search(pipeline: "Pipeline", query: str, matter: str | None, limit: int) -> list[dict[str, Any]]:
+    from dataclasses import asdict
+
+    from caseprep_pipelines.catalog.search import search as search_catalog
+
+    return [asdict(hit) for hit in search_catalog(pipeline.catalog, query, matter, limit)]
+
+
+def print_hits(hits: list[dict[str, Any]]) -> None:
+    console = Console()
+    for hit in hits:
+        where = f" {hit['page_line']}" if hit["page_line"] else ""
+        console.print(
+            f"{hit['name']}  {clock(hit['start'])}{where}  {hit['speaker'] or 'unknown speaker'}: {hit['snippet']}",
+            markup=False, highlight=False, soft_wrap=True,
+        )  # fmt: skip
+    if not hits:
+        console.print("Nothing found.")

@@ -1,0 +1,1 @@
+"""Settings turned into Dagster resources: stores, catalog, engines."""

@@ -1,0 +1,121 @@
+"""What every stage works with: the stores, the catalog and the engines that the settings name, opened when first used.
+
+One `Pipeline` is one Dagster resource. Engines are kept by the process, not by the run, so that models load once
+however many runs a process executes. Policy (what runs when) does not belong here.
+"""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from caseprep_pipelines.errors import Fault
+from caseprep_pipelines.matters import Matter, read_matter
+from caseprep_pipelines.settings import Settings
+from caseprep_pipelines.storage.objects import ObjectStore, open_store
+from caseprep_pipelines.storage.products import ProductStore
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+    from caseprep_pipelines.catalog.database import Catalog
+    from caseprep_pipelines.models.directories import ModelDirectory
+    from caseprep_pipelines.speech.diarizer import Diarizer
+    from caseprep_pipelines.speech.transcriber import Transcriber
+
+#: Called with stage, partition, audio seconds done and audio seconds in all.
+ProgressListener = Callable[[str, str, float, float], None]
+
+
+def _silent(_stage: str, _partition: str, _done: float, _total: float) -> None:
+    return None
+
+
+@dataclass
+class Pipeline:
+    settings: Settings
+    progress: ProgressListener = field(default=_silent)
+
+    @cached_property
+    def objects(self) -> ObjectStore:
+        return open_objects(self.settings)
+
+    @cached_property
+    def products(self) -> ProductStore:
+        return ProductStore(self.objects)
+
+    @cached_property
+    def catalog(self) -> "Catalog":
+        from caseprep_pipelines.catalog.database import open_catalog
+
+        return open_catalog(self.settings.catalog_url)
+
+    def matter(self, matter: str) -> Matter:
+        return read_matter(self.objects, self.settings.incoming_prefix, matter)
+
+    @cached_property
+    def transcription_model(self) -> "ModelDirectory":
+        from caseprep_pipelines.models.directories import resolve_whisper
+
+        return resolve_whisper(self.settings.model, self.settings.models_directory)
+
+    @cached_property
+    def diarization_model(self) -> "ModelDirectory":
+        from caseprep_pipelines.models.directories import resolve_diarization
+
+        return resolve_diarization(self.settings.diarization, self.settings.models_directory)
+
+    @cached_property
+    def transcriber(self) -> "Transcriber":
+        """Loads the model, whose files are checked against their digests first."""
+        from caseprep_pipelines.models.pins import checked
+        from caseprep_pipelines.speech.whisper import load_transcriber
+
+        model = checked(self.transcription_model, self.settings.models_directory)
+        return load_transcriber(
+            model.path,
+            model.identity,
+            device=self.settings.device,
+            compute_type=self.settings.compute_type,
+            beam_size=self.settings.beam_size,
+            batch_size=self.settings.batch_size,
+        )
+
+    @cached_property
+    def diarizer(self) -> "Diarizer":
+        """Loads the pipeline, whose files are checked against their digests first."""
+        from caseprep_pipelines.models.pins import checked
+        from caseprep_pipelines.speech.pyannote_diarizer import load_diarizer
+
+        model = checked(self.diarization_model, self.settings.models_directory)
+        return load_diarizer(model.path, model.identity, device=self.settings.device)
+
+    def work_folder(self) -> tempfile.TemporaryDirectory[str]:
+        """A folder that vanishes with the work; raises `Fault` where none can be made."""
+        directory = self.settings.work_directory
+        try:
+            if directory is not None:
+                directory.mkdir(parents=True, exist_ok=True)
+            return tempfile.TemporaryDirectory(prefix="caseprep-", dir=directory)
+        except OSError as error:
+            raise Fault(
+                f"no working folder can be made ({error.strerror}); free some space or set CASEPREP_WORK_DIRECTORY"
+            ) from error
+
+
+def s3_client(settings: Settings) -> "S3Client":
+    """An S3 client from Dagster's own resource, so that ours and other people's assets are configured alike."""
+    from dagster_aws.s3 import S3Resource
+
+    return S3Resource(
+        endpoint_url=settings.s3_endpoint_url, region_name=settings.s3_region, max_attempts=8
+    ).get_client()
+
+
+def open_objects(settings: Settings) -> ObjectStore:
+    """The storage root."""
+    if settings.remote:
+        return open_store(settings.storage, s3_client=s3_client(settings))
+    return open_store(str(Path(settings.storage).expanduser()))

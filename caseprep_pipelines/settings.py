@@ -1,0 +1,179 @@
+"""Every setting, and the one place that reads the environment (`CASEPREP_*`).
+
+A setting belongs here when an operator may want another value on another machine. What a matter adds (vocabulary,
+number of speakers) stands in its `matter.toml`; what shapes the code stands in the code. The table in
+`docs/configuration.md` is generated from the descriptions here.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from platformdirs import user_data_path, user_state_path
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from caseprep_pipelines.errors import ConfigurationError
+
+APPLICATION = "caseprep"
+
+#: The renditions that are written when nobody asks for others.
+DEFAULT_FORMATS = ("json", "txt", "srt", "vtt", "rttm", "ctm", "seglst")
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="CASEPREP_", frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    storage: str = Field(
+        default_factory=lambda: str(user_data_path(APPLICATION)),
+        description="Storage root: a directory or `s3://bucket/prefix`.",
+    )
+    s3_endpoint_url: str | None = Field(default=None, description="S3 endpoint, where it is not AWS's own.")
+    s3_region: str | None = Field(default=None, description="S3 region.")
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="Catalog database as an SQLAlchemy URL; by default SQLite in the storage root, or in the state "
+        "directory where the storage root is S3.",
+    )
+    dagster_home: Path = Field(
+        default_factory=lambda: user_state_path(APPLICATION) / "dagster",
+        description="Directory of Dagster's own state, shared by `caseprep` and `make dev`. Never in S3.",
+    )
+    work_directory: Path | None = Field(
+        default=None,
+        description="Where files lie while they are worked on; by default the system's temporary directory.",
+    )
+    partition_set: str = Field(default="recordings", description="Name of the dynamic partition set.")
+    asset_key_prefix: str = Field(
+        default="",
+        description="Prefix of every asset key, parts separated by `/`; lets an archive be split over code locations.",
+    )
+
+    model: str = Field(
+        default="large-v3-turbo",
+        description="Whisper model: `demo`, a directory, or a name in the models directory or the local hub cache.",
+    )
+    diarization: str = Field(
+        default="pyannote/speaker-diarization-community-1",
+        description="pyannote pipeline: `demo`, a directory, or a name in the models directory or the local hub cache.",
+    )
+    models_directory: Path = Field(
+        default_factory=lambda: user_data_path(APPLICATION) / "models",
+        description="Where `caseprep models fetch` puts models.",
+    )
+    model_store: str | None = Field(
+        default=None,
+        description="Where `caseprep models fetch` gets models: `hub`, a directory or `s3://bucket/prefix`.",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where speech stages run.")
+    compute_type: str = Field(
+        default="auto", description="CTranslate2 compute type; `auto` is float16 on CUDA and int8 on a CPU."
+    )
+    language: str | None = Field(
+        default=None, description="Language of all recordings; by default it is detected per channel."
+    )
+    beam_size: int = Field(default=1, ge=1, le=20, description="Beam size of the decoder.")
+    batch_size: int = Field(default=8, ge=1, le=256, description="Clips decoded together.")
+    min_speakers: int | None = Field(default=None, ge=1, description="Fewest speakers to look for.")
+    max_speakers: int | None = Field(default=None, ge=1, description="Most speakers to look for.")
+    diarization_window_seconds: float = Field(
+        default=7200.0, ge=60, le=7200, description="Longest stretch that is diarized at once; memory grows with it."
+    )
+
+    formats: tuple[str, ...] | str = Field(
+        default=DEFAULT_FORMATS, description="Renditions to write, separated by commas."
+    )
+    max_recording_bytes: int = Field(default=200 * 10**9, ge=1, description="Larger files are rejected as `too-large`.")
+    max_recording_hours: float = Field(default=26.0, gt=0, description="Longer recordings are rejected as `too-long`.")
+    scanner_command: str | None = Field(
+        default=None,
+        description="Command that inspects each original before anything reads it, with the file's path appended; "
+        "exit code 0 accepts, 1 refuses, any other is a fault.",
+    )
+    decode_memory_bytes: int = Field(
+        default=2 * 10**9, ge=10**8, description="Memory that the decoding child process may use."
+    )
+    decode_speed_floor: float = Field(
+        default=2.0,
+        gt=0,
+        description="Decoding slower than this many times real time is stopped (never before two minutes).",
+    )
+
+    incoming_prefix: str = Field(
+        default="incoming/", description="Where the upload sensor looks, under the storage root."
+    )
+    incoming_settle_seconds: float = Field(
+        default=30.0, ge=0, description="A file in a directory is taken up when it has not changed for this long."
+    )
+    sensor_interval_seconds: int = Field(default=30, ge=5, description="How often the upload sensor looks.")
+    sensor_max_new: int = Field(default=200, ge=1, description="Most recordings that one sensor tick takes up.")
+
+    hf_token: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("HF_TOKEN", "HUGGINGFACE_ACCESS_TOKEN"),
+        description="Hub token for `caseprep models fetch`; read from `HF_TOKEN` or `HUGGINGFACE_ACCESS_TOKEN`.",
+    )
+
+    @field_validator("formats")
+    @classmethod
+    def _split_formats(cls, value: tuple[str, ...] | str) -> tuple[str, ...]:
+        parts = value.split(",") if isinstance(value, str) else value
+        return tuple(part.strip() for part in parts if part.strip())
+
+    @property
+    def remote(self) -> bool:
+        """Whether the storage root is S3."""
+        return self.storage.startswith("s3://")
+
+    @property
+    def hub_token(self) -> str | None:
+        """The hub token in clear; for the hub alone."""
+        return self.hf_token.get_secret_value() if self.hf_token else None
+
+    @property
+    def catalog_url(self) -> str:
+        """SQLAlchemy URL of the catalog; may hold a password, so it is never printed."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        folder = self.dagster_home.parent if self.remote else Path(self.storage)
+        return f"sqlite:///{folder / 'catalog.sqlite'}"
+
+
+def read_settings(**overrides: object) -> Settings:
+    """Settings from the environment and `overrides`; raises `ConfigurationError` naming the variable that is wrong."""
+    try:
+        return Settings(**{key: value for key, value in overrides.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        raise ConfigurationError(f"CASEPREP_{name}: {first['msg']}") from None
+
+
+@cache
+def settings() -> Settings:
+    """The process's settings, read once."""
+    return read_settings()
+
+
+def table() -> str:
+    """Every setting as a Markdown table: what `docs/configuration.md` holds."""
+    lines = ["| variable | default | what it sets |", "| --- | --- | --- |"]
+    for name, field in Settings.model_fields.items():
+        variable = "HF_TOKEN" if field.validation_alias else f"CASEPREP_{name.upper()}"
+        lines.append(f"| `{variable}` | {_shown_default(name)} | {field.description} |")
+    return "\n".join(lines) + "\n"
+
+
+def _shown_default(name: str) -> str:
+    # these depend on the machine and the user
+    described = {
+        "storage": "the user's data directory",
+        "dagster_home": "`dagster` in the user's state directory",
+        "models_directory": "`models` in the user's data directory",
+    }
+    if name in described:
+        return described[name]
+    default = Settings.model_fields[name].default
+    if default in (None, ""):
+        return ""
+    return f"`{','.join(default) if isinstance(default, tuple) else default}`"

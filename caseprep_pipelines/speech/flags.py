@@ -1,0 +1,131 @@
+"""What is suspicious about what a recogniser said. Flags mark; nothing is ever removed, and nothing here decodes again.
+
+Whisper's own measures do not serve alone: batched decoding has no fallback, and its no-speech probability says nothing
+with some models (1e-10 throughout with large-v3-turbo).
+"""
+
+import zlib
+from collections.abc import Sequence
+from itertools import pairwise
+
+from caseprep_pipelines.speech.documents import FlaggedSpan, Segment, Span, Suspicion, Word
+
+REPETITION_COMPRESSION = 2.4
+"""Whisper's own bound for text that compresses too well."""
+LOOP_TIMES = ((1, 6), (2, 4), (3, 4), (4, 3), (5, 3), (6, 3), (8, 3))
+"""How often a sequence of so many words must follow itself to be a loop; "no, no, no" is an answer."""
+LOW_AVERAGE_LOG_PROBABILITY = -1.0
+LOW_WORD_PROBABILITY = 0.4
+"""Mean over a segment; also the bound below which a single word is marked in the transcript."""
+FAST_WORDS, FAST_SECONDS = 10, 1.25
+"""Nobody says ten words in less time."""
+STRAY_SECONDS = 0.5
+"""A word whose middle is farther than this from detected speech was heard where nobody spoke."""
+UNHEARD_SECONDS = 1.5
+"""Speech without words counts from here: coughs and hesitations are shorter."""
+
+
+def flag_segment(segment: Segment, speech: Sequence[Span]) -> Segment:
+    """The segment with its flags, those that it had included; `speech` is the channel's speech map."""
+    found = {
+        Suspicion.REPETITION: repeats(segment),
+        Suspicion.LOW_PROBABILITY: improbable(segment),
+        Suspicion.TOO_FAST: too_fast(segment.words),
+        Suspicion.NO_SPEECH_DETECTED: strays(segment.words, speech),
+    }
+    flags = [flag for flag in Suspicion if flag in segment.flags or found.get(flag)]
+    return segment.model_copy(update={"flags": tuple(flags)})
+
+
+def compression_ratio(text: str) -> float:
+    """Bytes of the text over bytes of it compressed: 1 to 2 for speech, high where it repeats itself."""
+    data = text.encode()
+    return len(data) / len(zlib.compress(data))
+
+
+def repeats(segment: Segment) -> bool:
+    """Whether the words run in a loop."""
+    words = [word.text.casefold().strip(".,;:!?") for word in segment.words]
+    return segment.compression_ratio > REPETITION_COMPRESSION or any(
+        _loops(words, size, times) for size, times in LOOP_TIMES
+    )
+
+
+def improbable(segment: Segment) -> bool:
+    """Whether the recogniser itself was unsure of the segment as a whole."""
+    if segment.average_log_probability < LOW_AVERAGE_LOG_PROBABILITY:
+        return True
+    total = sum(word.probability for word in segment.words)
+    return bool(segment.words) and total / len(segment.words) < LOW_WORD_PROBABILITY
+
+
+def too_fast(words: Sequence[Word]) -> bool:
+    """Whether somewhere more words stand than can be spoken: invented, or timed wrongly."""
+    return any(
+        words[at + FAST_WORDS - 1].end - words[at].start < FAST_SECONDS for at in range(len(words) - FAST_WORDS + 1)
+    )
+
+
+def strays(words: Sequence[Word], speech: Sequence[Span]) -> bool:
+    """Whether two words running stand where no speech was detected (one alone: most segments')."""
+    away = [
+        all(not (span.start - STRAY_SECONDS <= (word.start + word.end) / 2 <= span.end + STRAY_SECONDS) for span in near)
+        for word, near in _beside(words, speech)
+    ]
+    return any(a and b for a, b in pairwise(away)) or (len(away) == 1 and away[0])
+
+
+def speech_without_words(speech: Sequence[Span], words: Sequence[Word]) -> tuple[FlaggedSpan, ...]:
+    """The stretches of detected speech, from `UNHEARD_SECONDS` up, for which no words came back.
+
+    A word covers half a second around it: recognisers time words shorter than they are.
+    """
+    covered = _merged([(word.start - STRAY_SECONDS, word.end + STRAY_SECONDS) for word in words])
+    unheard: list[FlaggedSpan] = []
+    at = 0
+    for span in speech:
+        start = span.start
+        while at < len(covered) and covered[at][1] <= start:
+            at += 1
+        following = at
+        while following < len(covered) and covered[following][0] < span.end:
+            unheard.append(_unheard(start, covered[following][0]))
+            start = covered[following][1]
+            following += 1
+        unheard.append(_unheard(start, span.end))
+    return tuple(stretch for stretch in unheard if stretch.end - stretch.start >= UNHEARD_SECONDS)
+
+
+def _unheard(start: float, end: float) -> FlaggedSpan:
+    return FlaggedSpan(start=round(start, 3), end=round(end, 3), flag=Suspicion.SPEECH_WITHOUT_WORDS)
+
+
+def _loops(words: Sequence[str], size: int, times: int) -> bool:
+    same = 0
+    for at in range(size, len(words)):
+        same = same + 1 if words[at] == words[at - size] else 0
+        if same >= size * (times - 1):
+            return True
+    return False
+
+
+def _beside(words: Sequence[Word], speech: Sequence[Span]) -> list[tuple[Word, Sequence[Span]]]:
+    """Each word with the spans that could be near it; both come in order of time."""
+    pairs: list[tuple[Word, Sequence[Span]]] = []
+    first = 0
+    for word in words:
+        middle = (word.start + word.end) / 2
+        while first < len(speech) and speech[first].end + STRAY_SECONDS < middle:
+            first += 1
+        pairs.append((word, speech[first : first + 1]))
+    return pairs
+
+
+def _merged(stretches: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    merged: list[tuple[float, float]] = []
+    for start, end in sorted(stretches):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged

@@ -1,0 +1,343 @@
+"""faster-whisper as a `Transcriber`.
+
+Each clip is decoded by itself, batched with its neighbours, without Whisper's own timestamps (decoding with them drops
+what follows the last one), at temperature 0. Two steps are not batched:
+
+- Encoding on a CPU: batches are slower there than one clip at a time on several threads.
+- Alignment anywhere: CTranslate2 normalizes attention over the padding of the batch's shorter texts too, so the times
+  of words would depend on their neighbours in the batch (OpenNMT/CTranslate2 issue 1494).
+
+The result therefore does not depend on the size of batches. Where speech is belongs in `voice_activity`, judgement of
+the result in `flags`.
+"""
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from caseprep_pipelines.audio.reading import SAMPLE_RATE, read_span
+from caseprep_pipelines.errors import ConfigurationError, Fault
+from caseprep_pipelines.models.identity import ModelIdentity
+from caseprep_pipelines.speech import voice_activity
+from caseprep_pipelines.speech.documents import DecodeSettings, Segment, Span, Suspicion, Word
+from caseprep_pipelines.speech.transcriber import Heard, Progress, TranscribeOptions, no_progress
+
+MAX_NEW_TOKENS = 220
+"""What Whisper's context of 448 tokens leaves beside the longest prompt, and about what it was trained to say in 30 s."""
+HOTWORD_TOKENS = 223
+"""faster-whisper cuts the vocabulary after so many tokens, in the middle of a name if need be."""
+LANGUAGE_CLIPS = 4
+"""The language is the likeliest on average over so many of the longest clips."""
+UNSPACED_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
+"""faster-whisper tells words apart by characters there, elsewhere by spaces."""
+
+# Clips lie apart in the buffer that is handed over, and begin at whole seconds: faster-whisper shortens a clip's first
+# word or not by how long ago the clip before it ended, and places clips to the centisecond, rounded down.
+_BUFFER_GAP_SECONDS = 3
+
+
+@dataclass(frozen=True)
+class WhisperTranscriber:
+    """A loaded Whisper model. `load_transcriber` makes it."""
+
+    identity: ModelIdentity
+    engine: Any
+    """`faster_whisper.WhisperModel`, as `_engine_class` bends it."""
+    beam_size: int = 1
+    batch_size: int = 8
+    """Clips decoded together: speed and memory, not words."""
+    workers: int = 1
+    """Batches that are worked on at the same time."""
+
+    def libraries(self) -> dict[str, str]:
+        names = ("faster-whisper", "ctranslate2", "tokenizers", "onnxruntime", "numpy")
+        return {name: version(name) for name in names}
+
+    def settings(self, options: TranscribeOptions) -> DecodeSettings:
+        if options.language is not None and options.language not in self.engine.supported_languages:
+            raise ConfigurationError(
+                f"The model {self.identity.name} does not know the language {options.language!r}; "
+                "name another language or another model."
+            )
+        kept, left_out = fitting_hotwords(options.hotwords, self._count_tokens)
+        return DecodeSettings(
+            language=options.language,
+            beam_size=self.beam_size,
+            temperature=0.0,
+            hotwords=kept,
+            hotwords_left_out=left_out,
+            word_timestamps=True,
+            without_timestamps=True,
+            max_new_tokens=MAX_NEW_TOKENS,
+            compute_type=str(self.engine.model.compute_type),
+            clip_seconds=self.identity.clip_seconds,
+            speech_threshold=voice_activity.SPEECH_THRESHOLD,
+            silence_threshold=voice_activity.SILENCE_THRESHOLD,
+            min_silence_seconds=voice_activity.MIN_SILENCE_SECONDS,
+            speech_pad_seconds=voice_activity.SPEECH_PAD_SECONDS,
+            max_pause_seconds=voice_activity.MAX_PAUSE_SECONDS,
+        )
+
+    def transcribe(
+        self, channel: Path, clips: Sequence[Span], options: TranscribeOptions, progress: Progress = no_progress
+    ) -> Heard:
+        settings = self.settings(options)
+        if not clips:
+            return Heard(options.language, None, ())
+        try:
+            language, probability = self._language(channel, clips, options.language)
+            segments: list[Segment] = []
+            done = 0.0
+            batches = list(_batches(clips, self.batch_size))
+            with ThreadPoolExecutor(self.workers, thread_name_prefix="whisper") as pool:
+                for batch, said in zip(
+                    batches, pool.map(lambda batch: self._decode(channel, batch, language, settings), batches), strict=True
+                ):
+                    segments.extend(said)
+                    done += sum(clip.end - clip.start for _, clip in batch)
+                    progress(done)
+        except (RuntimeError, MemoryError) as error:
+            # CTranslate2 has no other kind; its messages are about devices and memory, but hold no text
+            raise Fault(f"Recognition failed on {self.engine.model.device}: {type(error).__name__}.") from error
+        return Heard(language, probability, tuple(segments))
+
+    def _language(self, channel: Path, clips: Sequence[Span], given: str | None) -> tuple[str, float | None]:
+        if given is not None:
+            return given, None
+        if not self.engine.model.is_multilingual:
+            return "en", None
+        longest = sorted(clips, key=lambda clip: (clip.start - clip.end, clip.start))[:LANGUAGE_CLIPS]
+        total: dict[str, float] = {}
+        for clip in longest:
+            _, _, likely = self.engine.detect_language(read_span(channel, clip.start, clip.end))
+            for language, probability in likely:
+                total[language] = total.get(language, 0.0) + probability / len(longest)
+        language = max(sorted(total), key=lambda name: total[name])
+        return language, round(total[language], 4)
+
+    def _decode(
+        self, channel: Path, batch: Sequence[tuple[int, Span]], language: str, settings: DecodeSettings
+    ) -> list[Segment]:
+        """Segments of one batch of `(index, clip)`."""
+        from faster_whisper import BatchedInferencePipeline
+
+        audio = [read_span(channel, clip.start, clip.end) for _, clip in batch]
+        places, length = [], _BUFFER_GAP_SECONDS
+        for samples in audio:
+            places.append(length)
+            length += -(-len(samples) // SAMPLE_RATE) + _BUFFER_GAP_SECONDS
+        buffer = np.zeros(length * SAMPLE_RATE, dtype=np.float32)
+        for samples, place in zip(audio, places, strict=True):
+            buffer[place * SAMPLE_RATE : place * SAMPLE_RATE + len(samples)] = samples
+        said, _ = BatchedInferencePipeline(self.engine).transcribe(
+            buffer,
+            language=language,
+            beam_size=settings.beam_size,
+            temperature=settings.temperature,
+            without_timestamps=settings.without_timestamps,
+            word_timestamps=settings.word_timestamps,
+            max_new_tokens=settings.max_new_tokens,
+            suppress_tokens=self._suppressed,
+            hotwords=", ".join(settings.hotwords) or None,
+            vad_filter=False,
+            clip_timestamps=[
+                {"start": place, "end": place + len(samples) / SAMPLE_RATE}
+                for place, samples in zip(places, audio, strict=True)
+            ],
+            batch_size=len(batch),
+        )
+        return [
+            segment
+            for (index, clip), place, given in zip(batch, places, said, strict=True)
+            if (segment := to_segment(given, index, clip, place, language)) is not None
+        ]
+
+    @property
+    def _suppressed(self) -> list[int]:
+        # -1 stands for Whisper's usual list. Timestamps are suppressed as well: should the model say one unasked,
+        # faster-whisper would drop what follows it.
+        ids = self.engine.hf_tokenizer.get_vocab(with_added_tokens=True)
+        return [-1, *sorted(number for token, number in ids.items() if _is_timestamp(token))]
+
+    def _count_tokens(self, text: str) -> int:
+        return len(self.engine.hf_tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+def fitting_hotwords(hotwords: Sequence[str], count_tokens: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Those that the prompt has room for, taken by priority, and the rest; `count_tokens(text)` is the model's own."""
+    kept: list[str] = []
+    left_out: list[str] = []
+    for word in dict.fromkeys(word.strip() for word in hotwords if word.strip()):
+        if count_tokens(" " + ", ".join([*kept, word])) <= HOTWORD_TOKENS:
+            kept.append(word)
+        else:
+            left_out.append(word)
+    return tuple(kept), tuple(left_out)
+
+
+def to_segment(given: Any, index: int, clip: Span, place: float, language: str) -> Segment | None:
+    """faster-whisper's segment, said of audio at `place` seconds of a buffer, as ours; None where it has no words.
+
+    Words lie within their clip and in order. What has no space before it belongs to the word before ("well" and
+    "-known"), in languages that have spaces.
+    """
+    words: list[Word] = []
+    for said in given.words:
+        if not said.word.strip():
+            continue
+        start, end = (
+            min(max(round(clip.start + float(at) - place, 3), clip.start), clip.end) for at in (said.start, said.end)
+        )
+        start = max(start, words[-1].start) if words else start
+        probability = round(float(said.probability), 4)
+        if words and not said.word.startswith(" ") and language not in UNSPACED_LANGUAGES:
+            before = words.pop()
+            words.append(
+                Word(
+                    text=before.text + said.word.strip(),
+                    start=before.start,
+                    end=max(before.end, end),
+                    probability=min(before.probability, probability),
+                )
+            )
+        else:
+            words.append(Word(text=said.word.strip(), start=start, end=max(start, end), probability=probability))
+    if not words:
+        return None
+    return Segment(
+        clip=index,
+        start=words[0].start,
+        end=max(word.end for word in words),
+        words=tuple(words),
+        average_log_probability=round(float(given.avg_logprob), 4),
+        no_speech_probability=round(float(given.no_speech_prob), 4),
+        compression_ratio=round(float(given.compression_ratio), 4),
+        flags=(Suspicion.TOKEN_LIMIT,) if len(given.tokens) >= MAX_NEW_TOKENS else (),
+    )
+
+
+def load_transcriber(
+    path: Path,
+    identity: ModelIdentity,
+    *,
+    device: str = "auto",
+    compute_type: str = "auto",
+    beam_size: int = 1,
+    batch_size: int = 8,
+) -> WhisperTranscriber:
+    """The model in a directory, whose digest the caller has checked; a process loads it once and keeps it.
+
+    `auto` is CUDA with float16, else CPU with int8. Raises `ConfigurationError` where the model or the device cannot
+    be used.
+    """
+    device = _device(device)
+    cores = usable_cores()
+    workers = 2 if device == "cuda" else min(4, cores)
+    threads = max(1, cores // workers)
+    if compute_type == "auto":
+        compute_type = "float16" if device == "cuda" else "int8"
+    with _loading:
+        engine = _load(_Key(identity.digest, device, compute_type, workers, threads, path))
+    return WhisperTranscriber(identity, engine, beam_size, batch_size, workers)
+
+
+@dataclass(frozen=True)
+class _Key:
+    digest: str
+    device: str
+    compute_type: str
+    workers: int
+    threads: int
+    path: Path = field(compare=False)
+
+
+_loading = Lock()
+
+
+@cache
+def _load(key: _Key) -> Any:
+    missing = [name for name in ("model.bin", "config.json", "tokenizer.json") if not (key.path / name).is_file()]
+    if missing:
+        # without its tokenizer.json faster-whisper would ask a hub for another model's
+        raise ConfigurationError(f"The model directory {key.path} lacks {', '.join(missing)}.")
+    logging.getLogger("faster_whisper").setLevel(logging.ERROR)
+    try:
+        return _engine_class()(
+            str(key.path),
+            device=key.device,
+            compute_type=key.compute_type,
+            cpu_threads=key.threads,
+            num_workers=key.workers if key.device == "cpu" else 1,
+            local_files_only=True,
+        )
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise ConfigurationError(
+            f"The model in {key.path} cannot be used on {key.device} as {key.compute_type}: {error}"
+        ) from error
+
+
+@cache
+def _engine_class() -> Any:
+    import ctranslate2
+    import faster_whisper
+
+    def row(batch: Any, at: int) -> Any:
+        if batch.device == "cpu":
+            return ctranslate2.StorageView.from_array(np.asarray(batch)[at : at + 1])
+        import torch
+
+        return ctranslate2.StorageView.from_array(torch.as_tensor(batch, device="cuda")[at : at + 1].contiguous())
+
+    class Engine(faster_whisper.WhisperModel):  # type: ignore[misc]
+        def encode(self, features: Any) -> Any:
+            if self.model.device != "cpu" or features.ndim == 2 or len(features) == 1:
+                return super().encode(features)
+            return ctranslate2.StorageView.from_array(
+                np.concatenate([np.asarray(super(Engine, self).encode(clip)) for clip in features])
+            )
+
+        def find_alignment(
+            self, tokenizer: Any, text_tokens: Any, encoder_output: Any, num_frames: Any, median_filter_width: int = 7
+        ) -> list[Any]:
+            return [
+                alignment
+                for at, (tokens, frames) in enumerate(zip(text_tokens, num_frames, strict=True))
+                for alignment in super(Engine, self).find_alignment(
+                    tokenizer, [tokens], row(encoder_output, at), [frames], median_filter_width
+                )
+            ]
+
+    return Engine
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _device(asked: str) -> str:
+    if asked != "auto":
+        return asked
+    import ctranslate2
+
+    return "cuda" if ctranslate2.get_cuda_device_count() else "cpu"
+
+
+def _batches(clips: Sequence[Span], size: int) -> Iterator[list[tuple[int, Span]]]:
+    numbered = list(enumerate(clips))
+    for first in range(0, len(numbered), size):
+        yield numbered[first : first + size]
+
+
+def _is_timestamp(token: str) -> bool:
+    return token.startswith("<|") and token.endswith("|>") and token[2:-2].replace(".", "", 1).isdigit()

@@ -1,0 +1,1 @@
+"""Where bytes live: keys, objects, immutable product versions and their documents."""

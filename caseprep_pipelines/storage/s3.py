@@ -1,0 +1,325 @@
+"""Objects in S3 or a service that speaks its API: the other half of `objects`.
+
+What botocore retries by itself (throttling, 5xx, connections) is set up here; what it does not (a body that breaks off
+while it is read) is done here. Messages name the bucket and the operation, never an object.
+"""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from caseprep_pipelines.errors import ConfigurationError, Fault
+from caseprep_pipelines.storage.objects import (
+    CHUNK_BYTES,
+    MissingObject,
+    ObjectChanged,
+    ObjectStat,
+    check_object_name,
+    receive,
+)
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+#: Requests that fail in passing are sent this often in all, by botocore with exponential backoff up to 20 s.
+MAX_ATTEMPTS = 8
+#: A body that broke off is taken up again after these waits, in seconds.
+STREAM_BACKOFF = wait_random_exponential(multiplier=0.5, max=20)
+#: How often a body may break off at one and the same byte.
+STREAM_ATTEMPTS = 6
+#: Parts of an upload that travel at once. botocore's pool holds ten connections.
+_UPLOAD_THREADS = 4
+_PART_BYTES = 16 << 20
+
+_ABSENT = {"NoSuchKey", "NoSuchVersion", "NotFound", "404", "NoSuchUpload"}
+_CHANGED = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
+_BUCKET = {"NoSuchBucket", "InvalidBucketName", "PermanentRedirect", "AuthorizationHeaderMalformed", "301"}
+_DENIED = {
+    "AccessDenied",
+    "AllAccessDisabled",
+    "Forbidden",
+    "403",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "InvalidToken",
+    "AccountProblem",
+    "NotSignedUp",
+}
+_UNSUPPORTED = {"NotImplemented", "501"}
+
+
+def split_uri(uri: str) -> tuple[str, str, str | None]:
+    """Bucket, key or prefix, and version id of `s3://bucket/key?versionId=…`, whose key is percent-encoded as
+    `S3Objects.uri` writes it. Raises `ConfigurationError`.
+    """
+    parts = urlsplit(uri.replace("#", "%23"))
+    if parts.scheme != "s3" or not parts.netloc:
+        raise ConfigurationError("an S3 address must read s3://bucket/prefix")
+    version = parse_qs(parts.query).get("versionId", [None])[0]
+    return parts.netloc, unquote(parts.path).removeprefix("/"), version
+
+
+def make_client(endpoint_url: str | None = None, region: str | None = None) -> "S3Client":
+    """A client that retries what passes; credentials come from where boto3 looks for them."""
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError
+
+    config = Config(
+        retries={"mode": "standard", "total_max_attempts": MAX_ATTEMPTS}, connect_timeout=10, tcp_keepalive=True
+    )
+    try:
+        return boto3.session.Session().client("s3", endpoint_url=endpoint_url, region_name=region, config=config)
+    except (BotoCoreError, ValueError) as error:
+        raise ConfigurationError(
+            f"S3 cannot be set up: {type(error).__name__}; check CASEPREP_S3_ENDPOINT_URL"
+        ) from None
+
+
+class S3Objects:
+    """An `ObjectStore` under a prefix of one bucket."""
+
+    def __init__(self, client: "S3Client", bucket: str, prefix: str = "") -> None:
+        self.client = client
+        self.bucket = bucket
+        self.prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+
+    def stat(self, name: str, *, version_id: str | None = None) -> ObjectStat:
+        with self._faults("looking up an object"):
+            found = self.client.head_object(Bucket=self.bucket, Key=self.prefix + name, **_version(version_id))
+        version = found.get("VersionId")
+        return ObjectStat(
+            name,
+            found["ContentLength"],
+            found["ETag"].strip('"'),
+            found["LastModified"],
+            None if version == "null" else version,
+        )
+
+    def read_bytes(self, name: str) -> bytes:
+        with self.open(name) as stream:
+            return stream.read()
+
+    def open(self, name: str, *, version_id: str | None = None) -> BinaryIO:
+        return cast(BinaryIO, io.BufferedReader(_Body(self, self.prefix + name, version_id), CHUNK_BYTES))
+
+    def write_bytes(self, name: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> None:
+        condition: dict[str, Any] = {}
+        if if_absent:
+            condition["IfNoneMatch"] = "*"
+        elif if_match is not None:
+            condition["IfMatch"] = f'"{if_match}"'
+        key = self.prefix + check_object_name(name)
+        try:
+            with self._faults("writing"):
+                self.client.put_object(Bucket=self.bucket, Key=key, Body=data, **condition)
+        except (ObjectChanged, MissingObject):
+            # A retry of our own request, whose answer was lost, meets what the first one wrote.
+            if not condition:
+                raise
+            if not self._holds(name, data):
+                raise ObjectChanged("somebody else wrote the same object meanwhile") from None
+
+    def write_file(self, name: str, path: Path) -> None:
+        from boto3.s3.transfer import TransferConfig
+
+        size = path.stat().st_size
+        # S3 takes at most 10,000 parts.
+        part = max(_PART_BYTES, -(-size // 9_000))
+        config = TransferConfig(
+            multipart_threshold=part, multipart_chunksize=part, max_concurrency=_UPLOAD_THREADS, use_threads=size > part
+        )
+        key = self.prefix + check_object_name(name)
+        with path.open("rb") as stream, self._faults("uploading"):
+            self.client.upload_fileobj(stream, self.bucket, key, Config=config)
+
+    def fetch(self, name: str, path: Path, *, version_id: str | None = None) -> None:
+        with self.open(name, version_id=version_id) as stream:
+            receive(stream, path)
+
+    def list(self, prefix: str = "", start_after: str | None = None) -> Iterator[ObjectStat]:
+        options: dict[str, Any] = {} if start_after is None else {"StartAfter": self.prefix + start_after}
+        for page in self._pages(prefix, **options):
+            for found in page.get("Contents", ()):
+                name = found["Key"].removeprefix(self.prefix)
+                # Consoles make empty objects that stand for folders.
+                if name and not name.endswith("/"):
+                    yield ObjectStat(name, found["Size"], found["ETag"].strip('"'), found["LastModified"])
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        for page in self._pages(prefix, Delimiter="/"):
+            for found in page.get("CommonPrefixes", ()):
+                yield found["Prefix"].removeprefix(self.prefix + prefix).rstrip("/")
+
+    def delete(self, name: str) -> None:
+        with self._faults("deleting"):
+            self.client.delete_object(Bucket=self.bucket, Key=self.prefix + check_object_name(name))
+
+    def sweep_unfinished(self, prefix: str, older_than: timedelta) -> int:
+        limit = datetime.now(UTC) - older_than
+        swept = 0
+        with self._faults("sweeping uploads"):
+            pages = self.client.get_paginator("list_multipart_uploads").paginate(
+                Bucket=self.bucket, Prefix=self.prefix + prefix
+            )
+            for upload in (upload for page in pages for upload in page.get("Uploads", ())):
+                if upload["Initiated"] < limit:
+                    self.client.abort_multipart_upload(
+                        Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"]
+                    )
+                    swept += 1
+        return swept
+
+    def uri(self, name: str) -> str:
+        return f"s3://{self.bucket}/{quote(self.prefix + name)}"
+
+    def local_path(self, name: str) -> Path | None:
+        return None
+
+    def _holds(self, name: str, data: bytes) -> bool:
+        try:
+            return self.read_bytes(name) == data
+        except MissingObject:
+            return False
+
+    def _pages(self, prefix: str, **options: Any) -> Iterator[Any]:
+        with self._faults("listing"):
+            yield from self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=self.prefix + prefix, **options
+            )
+
+    @contextmanager
+    def _faults(self, doing: str) -> Iterator[None]:
+        from boto3.exceptions import Boto3Error, S3UploadFailedError
+        from botocore import exceptions
+
+        try:
+            yield
+        except exceptions.ClientError as error:
+            raise self._translated(doing, error) from None
+        except (
+            exceptions.NoCredentialsError,
+            exceptions.PartialCredentialsError,
+            exceptions.ParamValidationError,
+            exceptions.ProfileNotFound,
+            exceptions.NoRegionError,
+            exceptions.TokenRetrievalError,
+        ) as error:
+            raise ConfigurationError(
+                f"S3 bucket {self.bucket} cannot be used ({type(error).__name__}): check its name, the region and the "
+                "AWS credentials of this process"
+            ) from None
+        except S3UploadFailedError as error:
+            if isinstance(error.__context__, exceptions.ClientError):
+                raise self._translated(doing, error.__context__) from None
+            raise Fault(f"S3: {doing} in bucket {self.bucket} failed (S3UploadFailedError)") from None
+        except (exceptions.BotoCoreError, exceptions.HTTPClientError, Boto3Error) as error:
+            raise Fault(f"S3: {doing} in bucket {self.bucket} failed ({type(error).__name__})") from None
+
+    def _translated(self, doing: str, error: Any) -> Exception:
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        if code in _ABSENT:
+            return MissingObject(f"an object is missing in bucket {self.bucket}")
+        if code in _CHANGED:
+            return ObjectChanged(f"an object changed meanwhile in bucket {self.bucket}")
+        if code in _BUCKET:
+            return ConfigurationError(
+                f"S3 bucket {self.bucket} was not found ({code}): check CASEPREP_STORAGE, CASEPREP_S3_REGION and "
+                "CASEPREP_S3_ENDPOINT_URL"
+            )
+        if code in _DENIED:
+            return ConfigurationError(
+                f"S3 refuses {doing} in bucket {self.bucket} ({code}): check the credentials, and that their policy "
+                "allows s3:ListBucket, s3:GetObject, s3:PutObject and s3:DeleteObject there"
+            )
+        if code in _UNSUPPORTED:
+            return ConfigurationError(
+                f"The service of bucket {self.bucket} lacks what {doing} needs: conditional writes (If-Match and "
+                "If-None-Match) must be supported"
+            )
+        return Fault(f"S3: {doing} in bucket {self.bucket} failed ({code or 'unknown error'})")
+
+
+class _Body(io.RawIOBase):
+    """An object's bytes, taken up again at the same byte of the same version when a connection breaks."""
+
+    def __init__(self, store: S3Objects, key: str, version_id: str | None) -> None:
+        self._store = store
+        self._key = key
+        self._request = _version(version_id)
+        self._offset = 0
+        self._body: Any = None
+        self._length = 0
+        self._connect()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer)
+        if self._offset >= self._length or not len(view):
+            return 0
+        with self._store._faults("reading"):
+            chunk = Retrying(
+                stop=stop_after_attempt(STREAM_ATTEMPTS),
+                wait=STREAM_BACKOFF,
+                retry=retry_if_exception_type(_broken_stream()),
+                reraise=True,
+            )(self._read, len(view))
+        self._offset += len(chunk)
+        view[: len(chunk)] = chunk
+        return len(chunk)
+
+    def close(self) -> None:
+        if self._body is not None:
+            self._body.close()
+            self._body = None
+        super().close()
+
+    def _read(self, size: int) -> bytes:
+        if self._body is None:
+            self._connect()
+        try:
+            chunk: bytes = self._body.read(size)
+            if not chunk:
+                raise ConnectionError("the body ended early")
+        except _broken_stream():
+            self._body.close()
+            self._body = None
+            raise
+        return chunk
+
+    def _connect(self) -> None:
+        with self._store._faults("reading"):
+            if self._offset:
+                self._request["Range"] = f"bytes={self._offset}-"
+            found = self._store.client.get_object(Bucket=self._store.bucket, Key=self._key, **self._request)
+        self._body = found["Body"]
+        if not self._offset:
+            self._length = found["ContentLength"]
+        self._request["IfMatch"] = found["ETag"]
+        if found.get("VersionId") not in (None, "null"):
+            self._request["VersionId"] = found["VersionId"]
+
+
+def _broken_stream() -> tuple[type[Exception], ...]:
+    from botocore import exceptions
+
+    return (
+        exceptions.ResponseStreamingError,
+        exceptions.IncompleteReadError,
+        exceptions.ReadTimeoutError,
+        exceptions.ConnectionClosedError,
+        ConnectionError,
+        TimeoutError,
+    )
+
+
+def _version(version_id: str | None) -> dict[str, Any]:
+    return {} if version_id is None else {"VersionId": version_id}

@@ -1,0 +1,175 @@
+"""How the command looks: progress and the closing table on a terminal, plain lines elsewhere.
+
+File names may stand here and nowhere in logs: it is the user's own screen.
+"""
+
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+#: What a stage is called while it works.
+DOING = {
+    "source_recording": "registering",
+    "normalized_audio": "normalizing",
+    "raw_transcript": "transcribing",
+    "speaker_turns": "finding speakers",
+    "transcript": "merging",
+    "transcript_exports": "writing files",
+    "transcript_catalog": "cataloguing",
+}
+
+
+class Reporter(Protocol):
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+    def named(self, partition: str, name: str) -> None: ...
+    def progress(self, stage: str, partition: str, done: float, total: float) -> None: ...
+    def finished(self, entry: dict[str, Any]) -> None: ...
+
+
+def reporter(*, quiet: bool) -> Reporter:
+    """A live display on a terminal, plain lines elsewhere, nothing where the output is JSON."""
+    console = Console(stderr=True)
+    if quiet:
+        return _Plain(None)
+    return _Live(console) if console.is_terminal else _Plain(console)
+
+
+class _Plain:
+    """One line when a recording is through a stage that listens, and one when it is finished."""
+
+    def __init__(self, console: Console | None) -> None:
+        self.console = console
+        self.names: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def named(self, partition: str, name: str) -> None:
+        self.names.setdefault(partition, name)
+
+    def progress(self, stage: str, partition: str, done: float, total: float) -> None:
+        if self.console and total and done >= total:
+            self._print(f"{self._name(partition)}: {DOING[stage]}, {clock(total)} of audio")
+
+    def finished(self, entry: dict[str, Any]) -> None:
+        if self.console:
+            reason = f" ({entry['reason']})" if entry["reason"] else ""
+            self._print(f"{self._name(entry['recording'])}: {entry['status']}{reason}")
+
+    def _name(self, partition: str) -> str:
+        return self.names.get(partition, partition)
+
+    def _print(self, line: str) -> None:
+        if self.console:
+            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+class _Live(_Plain):
+    """A bar for the recording in work: audio seconds done, and how fast."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[audio]}"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+        )
+        self.task = self.bar.add_task("getting ready", total=None, audio="")
+        self.started: dict[tuple[str, str], float] = {}
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def progress(self, stage: str, partition: str, done: float, total: float) -> None:
+        started = self.started.setdefault((stage, partition), time.monotonic())
+        elapsed = time.monotonic() - started
+        speed = f", {done / elapsed:.0f} x real time" if elapsed > 1 and done else ""
+        self.bar.update(
+            self.task,
+            description=f"{DOING[stage]}: {escape(shorten(self._name(partition)))}",
+            completed=done,
+            total=total or None,
+            audio=f"{clock(done)} of {clock(total)}{speed}" if total else "",
+        )
+
+    def finished(self, entry: dict[str, Any]) -> None:
+        colour = {"done": "green", "rejected": "yellow", "failed": "red"}[entry["status"]]
+        reason = f" ({escape(entry['reason'])})" if entry["reason"] else ""
+        self.bar.console.print(
+            f"[{colour}]{entry['status']:>8}[/] {escape(self._name(entry['recording']))}{reason}", highlight=False
+        )
+
+
+def clock(seconds: float) -> str:
+    """`1:02:03`, or `2:03` below an hour."""
+    whole = int(seconds)
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
+def shorten(name: str, width: int = 40) -> str:
+    return name if len(name) <= width else f"{name[: width - 13]}…{name[-12:]}"
+
+
+def print_summary(summary: list[dict[str, Any]], out: Path) -> None:
+    """The closing table, and where to look."""
+    console = Console()
+    table = Table(box=None, pad_edge=False)
+    for heading, justify in (
+        ("Recording", "left"), ("Result", "left"), ("Length", "right"), ("Speakers", "right"), ("Words", "right"),
+        ("Flagged", "right"),
+    ):  # fmt: skip
+        table.add_column(heading, justify=justify, no_wrap=heading == "Result")  # type: ignore[arg-type]
+    for entry in summary:
+        done = entry["status"] == "done"
+        table.add_row(
+            escape(shorten(Path(entry["input"]).name)),
+            entry["status"] if done else f"{entry['status']}: {escape(str(entry['reason']))}",
+            clock(entry["duration_seconds"]) if done else "",
+            str(entry["speakers"]) if done else "",
+            str(entry["words"]) if done else "",
+            str(entry["flagged"]) if done else "",
+        )
+    console.print(table)
+    for entry in summary:
+        if entry.get("remedy"):
+            line = f"{Path(entry['input']).name}: {entry['remedy']}"
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if any(entry.get("demo_models") for entry in summary):
+        console.print("Made with demo models, which know only the demo's own small language.", highlight=False)
+    first = next((entry for entry in summary if entry["status"] == "done"), None)
+    if first is not None:
+        console.print(
+            f"\nTranscripts: {out}\nFor example: {out / first['folder'] / 'transcript.txt'}",
+            markup=False, highlight=False, soft_wrap=True,
+        )  # fmt: skip
+    failed = sum(entry["status"] == "failed" for entry in summary)
+    if failed:
+        print(  # noqa: T201
+            f"{failed} failed for a reason that may pass; run the same command again. Finished work is kept.",
+            file=sys.stderr,
+        )
+    unexpected = [entry for entry in summary if entry.get("as_expected") is False]
+    for entry in unexpected:
+        print(f"{Path(entry['input']).name} did not end as it should have", file=sys.stderr)  # noqa: T201

@@ -1,0 +1,1 @@
+"""The canonical transcript document and the rules by which it is put together."""

@@ -1,0 +1,94 @@
+"""The canonical transcript: utterances of words with speaker, times and flags. Every later thing is made from it."""
+
+from enum import StrEnum
+from typing import Literal
+
+from caseprep_pipelines.models.identity import ModelIdentity
+from caseprep_pipelines.speech.documents import Suspicion
+from caseprep_pipelines.storage.document import Document, Part
+
+#: What every transcript says of itself. Machine output is never called verbatim, certified or compliant.
+MACHINE_DRAFT_NOTICE = "Uncertified machine draft. The recording is the evidence; check every quotation against it."
+DEMO_NOTICE = "Made with demo models that know only the demo's own small language. Not for real recordings."
+
+
+class WordFlag(StrEnum):
+    OVERLAP = "overlap"
+    """Somebody else spoke at the same time."""
+    UNCERTAIN_SPEAKER = "uncertain-speaker"
+    """No turn covers the word, or two speakers claim it nearly equally."""
+    SMOOTHED_SPEAKER = "smoothed-speaker"
+    """The island rule gave the word to its neighbours' speaker."""
+    LOW_PROBABILITY = "low-probability"
+
+
+class TranscriptWord(Part):
+    text: str
+    start: float
+    end: float
+    probability: float
+    speaker_confidence: float | None = None
+    """Share of the word's time that its speaker's exclusive turns cover, 0 to 1; None where there are no turns."""
+    flags: tuple[WordFlag, ...] = ()
+
+
+class Utterance(Part):
+    """Consecutive words of one speaker."""
+
+    index: int
+    speaker: str | None
+    channel: int
+    start: float
+    end: float
+    words: tuple[TranscriptWord, ...]
+    flags: tuple[Suspicion, ...] = ()
+
+    @property
+    def text(self) -> str:
+        return " ".join(word.text for word in self.words)
+
+
+class Speaker(Part):
+    label: str
+    """`SPEAKER_00`, …: stable within one transcript version."""
+    channel: int | None = None
+    """Set where the channel is the speaker."""
+    speech_seconds: float
+    words: int
+
+
+class Unspoken(Part):
+    """A stretch that a listener should check though no words stand there."""
+
+    channel: int
+    start: float
+    end: float
+    flag: Suspicion
+
+
+class Sources(Part):
+    """Digests of what the transcript was made from."""
+
+    original_sha256: str
+    raw_transcript_sha256: str
+    speaker_turns_sha256: str
+
+
+class Transcript(Document):
+    document: Literal["transcript"] = "transcript"
+    schema_version: Literal[1] = 1
+    partition: str
+    matter: str
+    duration_seconds: float
+    languages: tuple[str, ...]
+    notices: tuple[str, ...]
+    transcription_model: ModelIdentity
+    diarization_model: ModelIdentity | None
+    sources: Sources
+    speakers: tuple[Speaker, ...]
+    utterances: tuple[Utterance, ...]
+    unspoken: tuple[Unspoken, ...] = ()
+
+    @property
+    def demo(self) -> bool:
+        return self.transcription_model.demo or bool(self.diarization_model and self.diarization_model.demo)

@@ -1,0 +1,58 @@
+"""The models and the migrations say the same."""
+
+import re
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import text
+
+from caseprep_pipelines.catalog import migrations
+from caseprep_pipelines.catalog.database import Catalog, open_catalog
+from caseprep_pipelines.catalog.tables import Base
+
+
+# Alembic cannot compare an index over an expression; the tests of search use it.
+@pytest.mark.filterwarnings("ignore:autogenerate skipping .*expression-based index")
+def test_models_and_migrations_agree(catalog: Catalog) -> None:
+    with catalog.engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "compare_server_default": True, "include_name": _is_ours}
+        )
+        differences = compare_metadata(context, Base.metadata)
+    assert [d for d in differences if "ix_utterances_full_text" not in str(d)] == []
+
+
+def _is_ours(name: str | None, kind: str, _parents: object) -> bool:
+    return not (kind == "table" and str(name).startswith("utterances_full_text"))
+
+
+def test_head_is_the_newest_revision() -> None:
+    config = Config()
+    config.set_main_option("script_location", "caseprep_pipelines.catalog:migrations")
+    config.set_main_option("path_separator", "os")
+    assert ScriptDirectory.from_config(config).get_heads() == [migrations.HEAD]
+
+
+def test_revisions_name_themselves_as_their_files_do() -> None:
+    for file in (Path(migrations.__file__).parent / "versions").glob("*.py"):
+        assert re.search(r'^revision = "(\w+)"$', file.read_text(), re.MULTILINE)[1] == file.name.split("_")[0]
+
+
+def test_a_migration_that_fails_leaves_nothing_half_done(catalog_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(connection: object) -> None:
+        run(connection)
+        raise RuntimeError("the power went")
+
+    run = migrations._run_alembic
+    with monkeypatch.context() as patched:
+        patched.setattr(migrations, "_run_alembic", fail)
+        with pytest.raises(RuntimeError, match="the power went"):
+            open_catalog(catalog_url)
+    catalog = open_catalog(catalog_url)
+    with catalog.reading() as session:
+        assert session.execute(text("SELECT count(*) FROM recordings")).scalar() == 0
+    catalog.close()

@@ -1,0 +1,104 @@
+"""A real PostgreSQL server of the test session's own: in a temporary folder, on a local socket, gone afterwards.
+
+Import the fixtures in a `conftest.py`: `from caseprep_pipelines_tests.postgres_server import *`. Mark what uses them
+with `postgres`. The server starts once a session; databases are each test's own.
+"""
+
+import itertools
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import URL
+
+__all__ = ["PostgresServer", "postgres_server", "postgres_url"]
+
+PASSWORD = "not/a:secret@all"
+_NUMBERS = itertools.count()
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    folder: Path
+    """Where its socket lies."""
+
+    def url(self, database: str, password: str = PASSWORD) -> str:
+        """Of a database, as a user would write it in `CASEPREP_DATABASE_URL`."""
+        query = {"host": str(self.folder)}
+        url = URL.create("postgresql", username="caseprep", password=password, database=database, query=query)
+        return url.render_as_string(hide_password=False)
+
+    def new_database(self) -> str:
+        """The URL of an empty database."""
+        name = f"test_{next(_NUMBERS)}"
+        engine = create_engine(
+            self.url("postgres").replace("postgresql://", "postgresql+psycopg://"), isolation_level="AUTOCOMMIT"
+        )
+        with engine.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+        engine.dispose()
+        return self.url(name)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    programs = _programs()
+    # Not pytest's own folder: the path of a socket may have no more than about a hundred characters.
+    folder = Path(tempfile.mkdtemp(prefix="caseprep-postgres-"))
+    data, password = folder / "data", folder / "password"
+    password.write_text(PASSWORD + "\n")
+    # PostgreSQL refuses to run as root, as which containers often run tests.
+    as_user: list[str] = []
+    if os.geteuid() == 0:
+        for path in (folder, password):
+            shutil.chown(path, "postgres", "postgres")
+        as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+
+    def run(program: str, *arguments: str) -> None:
+        command = [*as_user, str(programs / program), "-D", str(data), *arguments]
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, cwd=folder
+        )
+        if done.returncode:
+            log = folder / "log"
+            said = log.read_text() if log.exists() else ""
+            raise RuntimeError(f"{program} failed: {done.stdout}{done.stderr}{said}")
+
+    options = (
+        f"-c listen_addresses= -c unix_socket_directories={folder} "
+        "-c fsync=off -c full_page_writes=off -c synchronous_commit=off"
+    )
+    try:
+        run(
+            "initdb", "-U", "caseprep", f"--pwfile={password}", "-A", "scram-sha-256", "-E", "UTF8", "--no-locale", "-N"
+        )
+        # The log goes to a file: a server that inherits a pipe would keep `run` waiting for its end.
+        run("pg_ctl", "-w", "-l", str(folder / "log"), "-o", options, "start")
+        yield PostgresServer(folder)
+        run("pg_ctl", "-w", "-m", "immediate", "stop")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> str:
+    """An empty database."""
+    return postgres_server.new_database()
+
+
+def _programs() -> Path:
+    """Where `initdb` and `pg_ctl` lie. Debian keeps them off the PATH."""
+    on_path = shutil.which("initdb")
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    if on_path or debian:
+        return (Path(on_path) if on_path else debian[-1]).resolve().parent
+    why = "PostgreSQL's server programs (initdb, pg_ctl) are not installed"
+    if os.environ.get("CI"):
+        pytest.fail(why)
+    pytest.skip(why)

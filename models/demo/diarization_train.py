@@ -1,0 +1,66 @@
+"""One command from nothing to the shipped demo diarization pipelines: `python -m models.demo.diarization_train`.
+
+Mixes the bank, trains both networks, fits the PLDA, tunes the thresholds of both clusterings on conversations of their
+own, and writes the two pipeline directories into the package. Steps whose result lies in the work folder already are
+not done again. Figures on conversations that none of this has seen come from `diarization_evaluate`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from random import Random
+from typing import Any
+
+os.environ["PYANNOTE_METRICS_ENABLED"] = "0"
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+SEED = 20_261
+PEOPLE_OF_EACH_VOICE, LINES_OF_EACH, CHUNKS = 5, 20, 9_000
+EMBEDDING_STEPS, SEGMENTATION_STEPS = 2_500, 4_500
+SHIPPED = Path(__file__).resolve().parents[2] / "caseprep_pipelines" / "models" / "demo"
+
+VBX_CHOICES: dict[str, list[Any]] = {"threshold": [0.6, 0.75, 0.9, 1.05], "Fa": [0.05, 0.1, 0.2], "Fb": [0.8, 2.0, 5.0]}
+AGGLOMERATIVE_CHOICES: dict[str, list[Any]] = {
+    "method": ["centroid"],
+    "min_cluster_size": [6, 12],
+    "threshold": [0.6, 0.7, 0.8, 0.9, 1.0],
+}
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--work", type=Path, default=Path("build/demo-diarization"), help="where the bank is kept")
+    arguments.add_argument("--out", type=Path, default=SHIPPED, help="where the pipeline directories go")
+    arguments.add_argument("--only", choices=["bank", "embedding", "segmentation", "pipeline"])
+    chosen = arguments.parse_args()
+
+    import torch
+    from pyannote.audio import Model
+
+    from models.demo import diarization_networks as networks
+    from models.demo import diarization_pipeline as pipelines
+    from models.demo.diarization_bank import build
+    from models.demo.diarization_voices import TUNING_VOICES
+
+    torch.set_num_threads(1)
+    bank = build(chosen.work, SEED, PEOPLE_OF_EACH_VOICE, LINES_OF_EACH, CHUNKS)
+    community, agglomerative = chosen.out / "diarization", chosen.out / "diarization_agglomerative"
+    embedding, segmentation = (community / part / "pytorch_model.bin" for part in ("embedding", "segmentation"))
+    if chosen.only in (None, "embedding"):
+        networks.train_embedding(bank, SEED, EMBEDDING_STEPS, embedding)
+    if chosen.only in (None, "segmentation"):
+        networks.train_segmentation(bank, SEED, SEGMENTATION_STEPS, segmentation)
+    if chosen.only in (None, "pipeline"):
+        pipelines.fit_plda(Model.from_pretrained(embedding), bank, SEED, community / "plda")
+        pipelines.assemble(community, agglomerative)
+        random = Random(SEED + 1)
+        tuning = [pipelines.conversation(random, f"tuning {n}", TUNING_VOICES) for n in range(16)]
+        pipelines.VBX.update(pipelines.tune(community, VBX_CHOICES, tuning))
+        pipelines.AGGLOMERATIVE.update(pipelines.tune(agglomerative, AGGLOMERATIVE_CHOICES, tuning))
+        pipelines.assemble(community, agglomerative)
+
+
+if __name__ == "__main__":
+    main()
