@@ -27,7 +27,7 @@ def build_defs(
         sensors=sensors(settings, assets),
         resources={
             "pipeline": dg.ResourceDefinition.hardcoded_resource(pipeline),
-            **io_managers(lambda: pipeline.products),
+            **io_managers(lambda: pipeline.products, settings.asset_key_prefix),
             **(resources or {}),
         },
         # every step of a run in one process, so that models load once; a cluster brings its own executor

@@ -133,7 +133,7 @@ def _diarization_model(settings: Settings) -> tuple[bool | None, str]:
 
 
 def _model(model: "ModelDirectory", settings: Settings) -> tuple[bool | None, str]:
-    from caseprep_pipelines.models.pins import verify
+    from caseprep_pipelines.models.pins import refusal, verify
 
     identity = model.identity
     wrong = verify(model.path, settings.models_directory)
@@ -165,7 +165,7 @@ def _disk_space(settings: Settings) -> tuple[bool | None, str]:
     folders = [settings.work_directory or Path(tempfile.gettempdir()), settings.models_directory, settings.dagster_home]
     if not settings.remote:
         folders.append(Path(settings.storage).expanduser())
-    free = {}
+    free: dict[int, tuple[int, Path]] = {}
     for folder in folders:
         existing = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
         free.setdefault(existing.stat().st_dev, (shutil.disk_usage(existing).free, folder))

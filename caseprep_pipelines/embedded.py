@@ -134,7 +134,7 @@ def drive(
 
     names = [stage.name for stage in STAGES if stages is None or stage.name in stages]
     defs = build_defs(pipeline.settings, pipeline=pipeline)
-    job = defs.get_implicit_global_asset_job_def()
+    job = defs.resolve_implicit_global_asset_job_def()
     for start in range(0, len(partitions), CHUNK):
         chunk = list(partitions[start : start + CHUNK])
         tried: set[tuple[str, str]] = set()
@@ -148,7 +148,7 @@ def _new_asks(pipeline: "Pipeline", chunk: list[str], names: list[str], tried: s
     """What to run now. A stage that this call tried without success is left to a later call, and so is what follows."""
     from caseprep_pipelines.automation.state import read_states
 
-    states = read_states(pipeline, chunk, settings_matter=True)
+    states = read_states(pipeline, chunk, settings_matter=True, look_again=not tried)
     given_up = {
         partition for partition, stage in tried if not states[partition][stage].done or states[partition][stage].stale
     }

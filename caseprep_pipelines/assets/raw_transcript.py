@@ -24,7 +24,7 @@ def make(recording: Recording) -> Made:
         audio,
         recording.files("normalized_audio", tuple(channel.file for channel in audio.distinct_channels)),
         transcriber,
-        TranscribeOptions(language=matter.language or recording.settings.language, vocabulary=matter.vocabulary),
+        TranscribeOptions(language=matter.language or recording.settings.language, hotwords=matter.vocabulary),
         recording.progress(audio.duration_seconds * len(audio.distinct_channels)),
     )
     folder = recording.folder / "product"
@@ -47,7 +47,7 @@ def make(recording: Recording) -> Made:
         },
         outcomes=(speech_has_words(flags),),
         audio_seconds=audio.duration_seconds,
-        record={"device": transcriber.device, "batch_size": recording.settings.batch_size},
+        record={"compute_type": raw.settings.compute_type, "batch_size": recording.settings.batch_size},
         links={"draft": "draft.txt"},
         models={"transcription": raw.model.digest},
     )

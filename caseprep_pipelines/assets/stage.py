@@ -15,6 +15,8 @@ import json
 import platform
 import resource as process_resource
 import time
+import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,7 +24,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import dagster as dg
-from sqlalchemy.exc import SQLAlchemyError
 
 from caseprep_pipelines import __version__
 from caseprep_pipelines.checks.outcome import ACCEPTED, Outcome
@@ -287,7 +288,7 @@ def run_stage(context: dg.AssetExecutionContext, stage: Stage, pipeline: Pipelin
     keys = list(context.partition_keys)
     single = len(keys) == 1
     finished = (
-        progress.made_by_run(pipeline.catalog, stage.name, keys, context.run_id) if context.retry_number else set()
+        progress.made_by_run(pipeline.catalog, stage.name, keys, context.run.run_id) if context.retry_number else set()
     )
     failures: dict[str, str] = {}
     passed: dict[str, bool] = {}
@@ -295,14 +296,17 @@ def run_stage(context: dg.AssetExecutionContext, stage: Stage, pipeline: Pipelin
         if key in finished:
             continue
         try:
-            done = run_one(pipeline, stage, key, context.run_id)
-        except (Fault, SQLAlchemyError) as fault:
-            # SQLAlchemy prints parameters, which may be text of a transcript
-            failures[key] = str(fault) if isinstance(fault, Fault) else f"catalog: {type(fault).__name__}"
+            done = run_one(pipeline, stage, key, context.run.run_id)
+        except Fault as fault:
+            failures[key] = str(fault)
             continue
         except ConfigurationError as error:
             # nothing that follows could go better, so no retry and no further recording
             raise dg.Failure(f"{stage.name}: {error}", allow_retries=False) from None
+        except Exception as error:
+            # what a library says may quote what it was given, so only the kind of error and its place go on record
+            failures[key] = f"unexpected {type(error).__name__} at {_place(error)}"
+            continue
         for outcome in done.outcomes:
             passed[outcome.name] = passed.get(outcome.name, True) and outcome.passed
         if single:
@@ -331,6 +335,12 @@ def run_stage(context: dg.AssetExecutionContext, stage: Stage, pipeline: Pipelin
         yield dg.AssetCheckResult(
             passed=passed.get(name, True), check_name=name, asset_key=context.asset_key, severity=_severity(name)
         )
+
+
+def _place(error: BaseException) -> str:
+    """Module and line in this package nearest to where an error was raised."""
+    own = [f for f in traceback.extract_tb(error.__traceback__) if "caseprep_pipelines" in f.filename]
+    return f"{Path(own[-1].filename).stem}:{own[-1].lineno}" if own else "an unknown place"
 
 
 def _check_names(stage: Stage) -> tuple[tuple[str, str], ...]:
@@ -383,33 +393,38 @@ def stage_asset(stage: Stage, settings: Settings, partitions: dg.PartitionsDefin
     """The stage as a Dagster asset. `pipeline` is the resource of that name."""
     prefix = [part for part in settings.asset_key_prefix.split("/") if part]
 
-    @dg.asset(
-        name=stage.name,
-        key_prefix=prefix or None,
-        deps=[dg.AssetKey([*prefix, name]) for name in stage.upstream],
-        partitions_def=partitions,
-        description=stage.description,
-        owners=["team:caseprep"],
-        kinds=set(stage.kinds),
-        group_name="recordings",
-        code_version=stage.code_version(settings),
-        backfill_policy=dg.BackfillPolicy.multi_run(stage.batch),
-        check_specs=[
-            dg.AssetCheckSpec(
-                name=name,
-                asset=dg.AssetKey([*prefix, stage.name]),
-                description=description,
-                partitions_def=partitions,
-            )
-            for name, description in _check_names(stage)
-        ],
-        output_required=False,
-        io_manager_key="products",
-        pool="gpu" if stage.gpu else None,
-        op_tags={"caseprep/gpu": "true"} if stage.gpu else None,
-        required_resource_keys={"pipeline"},
-    )
-    def asset(context: dg.AssetExecutionContext) -> Iterator[Any]:
-        yield from run_stage(context, stage, context.resources.pipeline)
+    with warnings.catch_warnings():
+        # partitioned checks are a preview and backfill policies a beta in Dagster 1.13; a pin and tests stand for them
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        warnings.simplefilter("ignore", dg.BetaWarning)
+
+        @dg.asset(
+            name=stage.name,
+            key_prefix=prefix or None,
+            deps=[dg.AssetKey([*prefix, name]) for name in stage.upstream],
+            partitions_def=partitions,
+            description=stage.description,
+            owners=["team:caseprep"],
+            kinds=set(stage.kinds),
+            group_name="recordings",
+            code_version=stage.code_version(settings),
+            backfill_policy=dg.BackfillPolicy.multi_run(stage.batch),
+            check_specs=[
+                dg.AssetCheckSpec(
+                    name=name,
+                    asset=dg.AssetKey([*prefix, stage.name]),
+                    description=description,
+                    partitions_def=partitions,
+                )
+                for name, description in _check_names(stage)
+            ],
+            output_required=False,
+            io_manager_key="products",
+            pool="gpu" if stage.gpu else None,
+            op_tags={"caseprep/gpu": "true"} if stage.gpu else None,
+            required_resource_keys={"pipeline"},
+        )
+        def asset(context: dg.AssetExecutionContext) -> Iterator[Any]:
+            yield from run_stage(context, stage, context.resources.pipeline)
 
     return asset

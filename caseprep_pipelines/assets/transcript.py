@@ -4,7 +4,6 @@ from caseprep_pipelines.assets.stage import Made, Recording, Stage
 from caseprep_pipelines.audio.documents import NormalizedAudio, SourceRecording
 from caseprep_pipelines.checks.outcome import Outcome
 from caseprep_pipelines.speech.documents import RawTranscript, SpeakerTurns
-from caseprep_pipelines.transcript.assembly import assemble
 from caseprep_pipelines.transcript.document import Transcript, WordFlag
 
 #: Above this share of words without a certain speaker a person should look.
@@ -12,6 +11,8 @@ UNCERTAIN_SPEAKER_RATIO = 0.2
 
 
 def make(recording: Recording) -> Made:
+    from caseprep_pipelines.transcript.assembly import assemble
+
     source = recording.document("source_recording", SourceRecording)
     audio = recording.document("normalized_audio", NormalizedAudio)
     raw = recording.document("raw_transcript", RawTranscript)

@@ -7,7 +7,6 @@ channels, measured (`levels`) and written. Nothing here decides what later stage
 import errno
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,7 +19,6 @@ from caseprep_pipelines.audio.timeline import Timeline
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
-    from av.audio.resampler import AudioResampler
     from av.audio.stream import AudioStream
     from av.container import InputContainer
     from av.packet import Packet as AnyPacket
@@ -56,17 +54,17 @@ def decode(
     streams = usable_streams(container)
     start = (container.start_time or 0) / 1_000_000
     decoders = {stream.index: _StreamDecoder(stream, start, horizon, folder) for stream in streams}
+    ticks = {stream.index: float(stream.time_base or 0) for stream in container.streams.video}
     packets = accepted = 0
     reached = 0.0
     for packet in _packets(container):
-        end = _end(packet)
-        if end is not None:
-            reached = max(reached, min(end - start, horizon))
         decoder = decoders.get(packet.stream_index)
         if decoder is not None:
             packets += packet.size > 0
             accepted += decoder.decode(packet)
             reached = max(reached, decoder.timeline.position)
+        elif packet.pts is not None:
+            reached = max(reached, min(packet.pts * ticks[packet.stream_index] - start, horizon))
         if reached > max_seconds:
             raise UnfitError("too-long", f"more than {max_seconds / 3600:.1f} h")
         report(reached)
@@ -180,8 +178,8 @@ class _StreamDecoder:
         self.written = 0
         self._folder = folder
         self._start = start
-        self._resampler: AudioResampler | None = None
-        self._shape: _Shape | None = None
+        self._run: _Run | None = None
+        self._seconds_per_tick = float(stream.time_base or 0)
         stream.codec_context.thread_count = 1
 
     def decode(self, packet: "Packet") -> bool:
@@ -204,55 +202,56 @@ class _StreamDecoder:
         return packet.size > 0
 
     def finish(self) -> None:
-        self._drain()
+        self._end_run()
 
     def _take(self, frame: "AudioFrame") -> None:
-        shape = _Shape.of(frame)
-        if shape != self._shape:
-            self._drain()
-            self._shape = shape
-            self._start_channels(shape.channels)
-        stamp = frame.pts if frame.pts is not None else frame.dts
-        time = None if stamp is None or frame.time_base is None else float(stamp * frame.time_base) - self._start
-        placement = self.timeline.place(time, frame.samples / frame.sample_rate)
-        self._silence(placement.silence)
-        self._count_clipping(frame)
-        skipped = round(placement.trim * frame.sample_rate)
-        if skipped < frame.samples:
-            self._resample(shape.without(frame, skipped) if skipped else frame)
+        run = self._run
+        if run is None or not run.accepts(frame):
+            self._end_run()
+            run = self._run = _Run(frame, self.timeline.position)
+            self._start_channels(run.channels)
+        time = frame.time
+        if time is None and frame.dts is not None:
+            time = frame.dts * self._seconds_per_tick
+        before = self.timeline.position
+        placement = self.timeline.place(None if time is None else time - self._start, frame.samples / run.rate)
+        run.fill(before + placement.silence)
+        run.push(frame, round(placement.trim * run.rate))
+        self._consume(run)
 
     def _lose(self, packet: "Packet") -> None:
-        seconds = float(packet.duration * packet.time_base) if packet.duration and packet.time_base else 0.0
-        self.timeline.lose(seconds)
-        self._silence(seconds)
-
-    def _silence(self, seconds: float) -> None:
-        if self._shape is None:
+        self.timeline.lose((packet.duration or 0) * self._seconds_per_tick)
+        if self._run is None:
             self._start_channels(self.stream.codec_context.channels)
-            self._write_silence(round(self.timeline.position * SAMPLE_RATE) - self.written)
-            return
-        missing = round(seconds * self._shape.rate)
-        while missing > 0:
-            length = min(missing, self._shape.rate)
-            self._resample(self._shape.silence(length))
-            missing -= length
+            self._fill_up()
+        else:
+            self._run.fill(self.timeline.position)
+            self._consume(self._run)
 
-    def _resample(self, frame: "AudioFrame") -> None:
-        from av.audio.resampler import AudioResampler
+    def _consume(self, run: "_Run") -> None:
+        for frame in run.seconds():
+            self._count_clipping(frame)
+            for planes in run.resample(frame):
+                self._write(planes)
 
-        if self._resampler is None:
-            self._resampler = AudioResampler(format="fltp", layout=frame.layout, rate=SAMPLE_RATE)
-        frame.pts = None
-        for resampled in self._resampler.resample(frame):
-            self._write(cast("NDArray[np.float32]", resampled.to_ndarray()))
+    def _end_run(self) -> None:
+        """Brings what was written to the sample where the timeline stands."""
+        if self._run is not None:
+            for frame in self._run.seconds(rest=True):
+                self._count_clipping(frame)
+                for planes in self._run.resample(frame):
+                    self._write(planes)
+            for planes in self._run.resample(None):
+                self._write(planes[:, : max(0, self._due())])
+            self._run = None
+        self._fill_up()
 
-    def _drain(self) -> None:
-        """Ends the resampler and brings its output to the sample where the timeline stands."""
-        if self._resampler is not None:
-            for resampled in self._resampler.resample(None):
-                self._write(cast("NDArray[np.float32]", resampled.to_ndarray()))
-            self._resampler = None
-        self._write_silence(round(self.timeline.position * SAMPLE_RATE) - self.written)
+    def _due(self) -> int:
+        return round(self.timeline.position * SAMPLE_RATE) - self.written
+
+    def _fill_up(self) -> None:
+        for silence in _zeros(self._due()):
+            self._write(np.broadcast_to(silence, (len(self.channels), len(silence))))
 
     def _write(self, planes: NDArray[np.float32]) -> None:
         for channel, plane in zip(self.channels, planes, strict=False):
@@ -260,12 +259,6 @@ class _StreamDecoder:
         for channel in self.channels[len(planes) :]:
             channel.push(np.zeros(planes.shape[1], np.float32))
         self.written += planes.shape[1]
-
-    def _write_silence(self, samples: int) -> None:
-        for silence in _zeros(samples):
-            for channel in self.channels:
-                channel.push(silence)
-            self.written += len(silence)
 
     def _start_channels(self, count: int) -> None:
         """More channels than before start as late as they appear, with silence in front."""
@@ -278,48 +271,86 @@ class _StreamDecoder:
     def _count_clipping(self, frame: "AudioFrame") -> None:
         samples = frame.to_ndarray()
         if not frame.format.is_planar:
-            samples = samples.reshape(-1, len(frame.layout.channels)).T
+            samples = samples.reshape(frame.samples, -1).T
         low, high = _clipping_bounds(samples.dtype, self.stream.codec_context.name)
-        clipped = np.count_nonzero((samples >= high) | (samples <= low), axis=1)
-        for channel, count in zip(self.channels, clipped, strict=False):
-            channel.clipped += int(count)
-            channel.decoded += samples.shape[1]
+        for channel, plane in zip(self.channels, samples, strict=False):
+            channel.decoded += len(plane)
+            if plane.max() >= high or plane.min() <= low:
+                channel.clipped += int(np.count_nonzero((plane >= high) | (plane <= low)))
 
 
-@dataclass(frozen=True)
-class _Shape:
-    """What a resampler is made for."""
+class _Run:
+    """Decoded frames of one rate, format and layout, gathered to whole seconds and resampled.
 
-    rate: int
-    format: str
-    layout: str
-    channels: int
-    planar: bool
+    `start`: seconds of the timeline at which it begins.
+    """
 
-    @classmethod
-    def of(cls, frame: "AudioFrame") -> "_Shape":
-        return cls(
-            frame.sample_rate, frame.format.name, frame.layout.name, frame.layout.nb_channels, frame.format.is_planar
+    def __init__(self, first: "AudioFrame", start: float) -> None:
+        from av.audio.fifo import AudioFifo
+        from av.audio.resampler import AudioResampler
+
+        self.rate = first.sample_rate
+        self.channels = first.layout.nb_channels
+        self._format = first.format.name
+        self._planar = first.format.is_planar
+        self._layout = first.layout.name
+        self._start = start
+        self._samples = 0
+        self._fifo = AudioFifo()
+        self._resampler = AudioResampler(format="fltp", layout=self._layout, rate=SAMPLE_RATE)
+
+    def accepts(self, frame: "AudioFrame") -> bool:
+        return (
+            frame.sample_rate == self.rate and frame.layout.name == self._layout and frame.format.name == self._format
         )
 
-    def silence(self, samples: int) -> "AudioFrame":
+    def fill(self, until: float) -> None:
+        """Adds silence up to `until` seconds of the timeline."""
+        missing = round((until - self._start) * self.rate) - self._samples
+        # a sample more or less is rounding, not silence
+        while missing > 1:
+            length = min(missing, self.rate)
+            self._add(self._silence(length))
+            missing -= length
+
+    def push(self, frame: "AudioFrame", skip: int) -> None:
+        """Adds the frame without its first `skip` samples."""
         import av
 
-        frame = av.AudioFrame(format=self.format, layout=self.layout, samples=samples)
+        if skip >= frame.samples:
+            return
+        if skip:
+            data: Any = frame.to_ndarray()[:, skip * (1 if self._planar else self.channels) :]
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(data), format=self._format, layout=self._layout)
+            frame.sample_rate = self.rate
+        self._add(frame)
+
+    def seconds(self, rest: bool = False) -> Iterator["AudioFrame"]:
+        """What has gathered, in pieces of one second; with `rest` also the last, shorter one."""
+        while frame := self._fifo.read(self.rate, partial=rest):
+            yield frame
+
+    def resample(self, frame: "AudioFrame | None") -> Iterator[NDArray[np.float32]]:
+        """At 16 kHz, shape `(channels, samples)`; None ends it."""
+        if frame is not None:
+            frame.pts = None
+        for resampled in self._resampler.resample(frame):
+            yield cast("NDArray[np.float32]", resampled.to_ndarray())
+
+    def _add(self, frame: "AudioFrame") -> None:
+        frame.pts = None
+        self._samples += frame.samples
+        self._fifo.write(frame)
+
+    def _silence(self, samples: int) -> "AudioFrame":
+        import av
+
+        frame = av.AudioFrame(format=self._format, layout=self._layout, samples=samples)
         frame.sample_rate = self.rate
-        level = b"\x80" if self.format.startswith("u8") else b"\x00"
+        level = b"\x80" if self._format.startswith("u8") else b"\x00"
         for plane in frame.planes:
             plane.update(level * plane.buffer_size)
         return frame
-
-    def without(self, frame: "AudioFrame", samples: int) -> "AudioFrame":
-        """The frame without its first `samples`."""
-        import av
-
-        data: Any = frame.to_ndarray()[:, samples * (1 if self.planar else self.channels) :]
-        rest = av.AudioFrame.from_ndarray(np.ascontiguousarray(data), format=self.format, layout=self.layout)
-        rest.sample_rate = self.rate
-        return rest
 
 
 def _packets(container: "InputContainer") -> Iterator["Packet"]:
@@ -344,13 +375,6 @@ def _packets(container: "InputContainer") -> Iterator["Packet"]:
             raise
         except (av.error.FFmpegError, OSError):
             errors += 1
-
-
-def _end(packet: "Packet") -> float | None:
-    stamp = packet.pts if packet.pts is not None else packet.dts
-    if stamp is None or packet.time_base is None:
-        return None
-    return float((stamp + (packet.duration or 0)) * packet.time_base)
 
 
 def _clipping_bounds(kind: np.dtype[Any], codec: str) -> tuple[float, float]:

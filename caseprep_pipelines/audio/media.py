@@ -70,6 +70,8 @@ def _open(descriptor: int, more: dict[str, str]) -> "InputContainer":
         "protocol_whitelist": "fd",
         "format_whitelist": CONTAINERS,
         "codec_whitelist": ",".join(_audio_decoders()),
+        # WAV in packets of 64 kB: its own default is a few milliseconds
+        "max_size": "65536",
         **more,
     }
     os.lseek(descriptor, 0, os.SEEK_SET)
@@ -132,7 +134,7 @@ def describe(container: "InputContainer", descriptor: int, max_seconds: float) -
 
 
 def is_truncated(stated: float, reached: float) -> bool:
-    """Whether a recording is cut off: less than 90 % of the length its header states is there, and over 2 s are missing.
+    """Whether a recording is cut off: less than 90 % of the length its header states arrives, and 2 s are missing.
 
     Smaller differences are for the duration check and a person: encoders pad, and a length may be rounded.
     """

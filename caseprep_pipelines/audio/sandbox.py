@@ -21,6 +21,8 @@ from caseprep_pipelines.rejections import Reason, RejectedRecording
 #: Seconds without any word from the child after which it is ended: storage that does not answer.
 STANDSTILL_SECONDS = 600.0
 
+_CHILD = (sys.executable, "-m", "caseprep_pipelines.audio.child")
+
 #: What the child needs of the environment; credentials are not for a process that parses strangers' files.
 _ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "VIRTUAL_ENV")
 
@@ -52,7 +54,7 @@ def run(
             "speed_floor": limits.decode_speed_floor,
         }
         child = subprocess.Popen(
-            [sys.executable, "-m", "caseprep_pipelines.audio.child"],
+            _CHILD,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -94,7 +94,7 @@ def plan_runs(
 
     `order` is the registration order of all partitions, `batches` the most recordings that a stage's run takes.
     """
-    plans = []
+    plans: list[RunPlan] = []
     for ask in asks:
         for group in contiguous_ranges(ask.partitions, order):
             if len(group) < RANGE_FROM:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from caseprep_pipelines.errors import ConfigurationError, Fault
 
@@ -64,6 +65,7 @@ def settled(since: datetime, modified: datetime, now: datetime, settle: timedelt
 def take_new(pipeline: "Pipeline", now: datetime, seconds: float = 30.0) -> Intake:
     """Registers what is new under `incoming/`, within `seconds` of reading and the setting's number of recordings."""
     from caseprep_pipelines.catalog import registry
+    from caseprep_pipelines.catalog.progress import UPLOAD_SENSOR
     from caseprep_pipelines.storage.keys import matter_id
 
     settings, prefix = pipeline.settings, pipeline.settings.incoming_prefix.rstrip("/") + "/"
@@ -93,7 +95,7 @@ def take_new(pipeline: "Pipeline", now: datetime, seconds: float = 30.0) -> Inta
                 found[seen.location] = _identified(pipeline, stat, matter, parts[-1])
             except (Fault, OSError):
                 settling += 1  # it vanished or changed between the listing and now: the next look sees what it became
-    registered = registry.register(pipeline.catalog, list(found.values()), "upload-sensor")
+    registered = registry.register(pipeline.catalog, list(found.values()), UPLOAD_SENSOR)
     registry.mark_taken(
         pipeline.catalog, {location: entry.partition for location, entry in zip(found, registered, strict=True)}
     )
@@ -115,12 +117,13 @@ def _identified(pipeline: "Pipeline", stat: "ObjectStat", matter: str, name: str
     if path is not None:
         sha256 = sha256_of(path)
         return NewRecording(matter, name, str(path), origin_digest_of_file(sha256), sha256, stat.size)
-    from caseprep_pipelines.storage.s3 import object_uri, split_uri
+    from caseprep_pipelines.storage.s3 import split_uri
 
-    bucket, key, _ = split_uri(pipeline.objects.uri(stat.name))
+    uri = pipeline.objects.uri(stat.name)
+    bucket, key, _ = split_uri(uri)
     version = pipeline.objects.stat(stat.name).version_id
     digest = origin_digest_of_object(bucket, key, version, stat.etag, stat.size)
-    return NewRecording(matter, name, object_uri(bucket, key, version), digest, None, stat.size)
+    return NewRecording(matter, name, f"{uri}?versionId={quote(version)}" if version else uri, digest, None, stat.size)
 
 
 def sha256_of(path: Path) -> str:

@@ -12,13 +12,14 @@ if TYPE_CHECKING:
 
 
 def read_states(
-    pipeline: "Pipeline", partitions: Collection[str], *, settings_matter: bool
+    pipeline: "Pipeline", partitions: Collection[str], *, settings_matter: bool, look_again: bool = False
 ) -> dict[str, dict[str, StageState]]:
     """How every stage stands for these recordings.
 
     With `settings_matter` a product that other settings, models or inputs made counts as stale: a person who asks
     again with another model wants its result. The sensors leave old products alone, since doing an archive again is
-    a decision about money.
+    a decision about money. With `look_again` a rejection counts as stale at the stage that found it: whoever asks
+    again may have changed a limit or the scanner.
     """
     from caseprep_pipelines.assets import STAGES
     from caseprep_pipelines.catalog import progress
@@ -26,6 +27,8 @@ def read_states(
     products = progress.products(pipeline.catalog, partitions)
     faults = progress.faults(pipeline.catalog, partitions)
     stale = _stale(pipeline, products) if settings_matter else set()
+    if look_again:
+        stale |= {(partition, stage) for partition, done in products.items() for stage in _rejected_here(done)}
     states: dict[str, dict[str, StageState]] = {}
     for partition in partitions:
         for stage in STAGES:
@@ -52,16 +55,20 @@ def _stale(pipeline: "Pipeline", products: "dict[str, dict[str, Product]]") -> s
         product = products[partition].get(stage.name)
         if product is None:
             return False
-        done = products[partition]
-        current = {name: other.digest for name, other in done.items()}
+        current = {name: other.digest for name, other in products[partition].items()}
         if MATTER_INPUT in product.inputs:
             current[MATTER_INPUT] = stage.matter_digest(settings[matters[partition]])
-        # whoever asks again for what was rejected may have changed a limit or the scanner: look once more
-        rejected_here = product.rejected and not any(name in done and done[name].rejected for name in product.inputs)
-        return (
-            rejected_here
-            or product.code_version != code_versions[stage.name]
-            or any(current.get(name) != digest for name, digest in product.inputs.items())
+        return product.code_version != code_versions[stage.name] or any(
+            current.get(name) != digest for name, digest in product.inputs.items()
         )
 
     return {(partition, stage.name) for partition in products for stage in STAGES if is_stale(partition, stage)}
+
+
+def _rejected_here(done: "dict[str, Product]") -> list[str]:
+    """The stages that rejected the recording themselves; the others passed an earlier stage's rejection on."""
+    return [
+        stage
+        for stage, product in done.items()
+        if product.rejected and not any(name in done and done[name].rejected for name in product.inputs)
+    ]

@@ -62,6 +62,9 @@ def _frame(catalog: Catalog, query: Select[*tuple[object, ...]]) -> "pd.DataFram
 
 
 _DTYPES = {
+    "String": "string",
+    "Text": "string",
+    "PathText": "string",
     "UtcDateTime": "datetime64[us, UTC]",
     "Integer": "Int64",
     "BigInteger": "Int64",

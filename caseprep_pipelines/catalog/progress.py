@@ -12,10 +12,13 @@ from datetime import UTC, datetime
 from sqlalchemy import delete, select
 
 from caseprep_pipelines.catalog.database import Catalog
-from caseprep_pipelines.catalog.tables import FaultRow, StageProduct
+from caseprep_pipelines.catalog.tables import FaultRow, Recording, StageProduct
 
 #: SQLite's limit on bound parameters is 32,766; smaller pages keep queries short on both databases.
 _PAGE = 1000
+
+#: What the registry says of recordings that the upload sensor took up.
+UPLOAD_SENSOR = "upload-sensor"
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,27 @@ def faults(catalog: Catalog, partitions: Collection[str]) -> dict[str, dict[str,
             for row in session.scalars(select(FaultRow).where(FaultRow.partition.in_(page))):
                 found.setdefault(row.partition, {})[row.stage] = Faults(row.attempts, row.last_at, row.message)
     return found
+
+
+def unfinished(catalog: Catalog, last_stage: str, limit: int) -> list[str]:
+    """Recordings that are nobody else's to drive and have no product of the last stage, in registration order.
+
+    Those are the ones that the upload sensor took up and those that failed; what a command registered, the command
+    itself takes through the graph, and an archive is run when its owner says so.
+    """
+    finished = select(StageProduct.partition).where(
+        StageProduct.partition == Recording.partition, StageProduct.stage == last_stage
+    )
+    failed = select(FaultRow.partition).where(FaultRow.partition == Recording.partition)
+    with catalog.reading() as session:
+        return list(
+            session.scalars(
+                select(Recording.partition)
+                .where(~finished.exists(), (Recording.registered_by == UPLOAD_SENSOR) | failed.exists())
+                .order_by(Recording.position)
+                .limit(limit)
+            )
+        )
 
 
 def _pages(partitions: Collection[str]) -> Iterable[list[str]]:

@@ -13,7 +13,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
 from caseprep_pipelines.catalog.database import Catalog
-from caseprep_pipelines.catalog.tables import CustodyEntry, ObservedObject, Recording
+from caseprep_pipelines.catalog.tables import CustodyEntry, ObservedObject, Recording, escaped
 from caseprep_pipelines.errors import ConfigurationError
 from caseprep_pipelines.storage.keys import partition_key
 
@@ -132,13 +132,13 @@ def find(catalog: Catalog, wanted: str) -> list[Recording]:
     """The recordings that a person may mean: by partition key, else by file name, else by file name without regard
     to case, with or without its extension. A path counts as its last part."""
     name = PurePosixPath(wanted).name or wanted
-    lower = func.lower(Recording.name)
-    escaped = name.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    lower, lower_name = func.lower(Recording.name), escaped(name).lower()
+    pattern = lower_name.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + ".%"
     with catalog.reading() as session:
         for condition in (
-            Recording.partition == wanted.replace("\0", ""),
-            Recording.name == name,
-            (lower == name.lower()) | lower.like(f"{escaped}.%", escape="\\"),
+            Recording.partition == escaped(wanted),
+            Recording.name.in_([wanted, name]),
+            (lower == lower_name) | lower.like(pattern, escape="\\"),
         ):
             if found := session.scalars(select(Recording).where(condition).order_by(Recording.position)).all():
                 return list(found)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import select, text
 
 from caseprep_pipelines.catalog.database import Catalog
-from caseprep_pipelines.catalog.tables import Recording, UtteranceRow
+from caseprep_pipelines.catalog.tables import Recording, UtteranceRow, escaped
 
 #: Further words of a query are ignored: nobody types more, and both databases stay well within their limits.
 MAX_QUERY_WORDS = 32
@@ -77,7 +77,7 @@ def search(catalog: Catalog, query: str, matter: str | None = None, limit: int =
         .limit(limit)
     )
     if matter is not None:
-        statement = statement.where(UtteranceRow.matter == matter.replace("\0", ""))
+        statement = statement.where(UtteranceRow.matter == escaped(matter))
     with catalog.reading() as session:
         return [
             Hit(

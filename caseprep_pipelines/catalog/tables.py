@@ -57,15 +57,17 @@ class PathText(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        if value is None:
-            return None
-        escaped = value.replace("\\u", "\\u005cu")
-        return re.sub("[\x00\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", escaped)
+        return None if value is None else escaped(value)
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> str | None:
         if value is None:
             return None
         return re.sub(r"\\u([0-9a-f]{4})", lambda match: chr(int(match[1], 16)), value)
+
+
+def escaped(name: str) -> str:
+    """A name as `PathText` stores it."""
+    return re.sub("[\x00\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", name.replace("\\u", "\\u005cu"))
 
 
 class Base(DeclarativeBase):

@@ -6,10 +6,9 @@ See https://docs.dagster.io/guides/build/io-managers.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dagster import InputContext, IOManagerDefinition, OutputContext, UPathIOManager
-from upath import UPath
 
 from caseprep_pipelines.errors import ConfigurationError
 from caseprep_pipelines.io_managers.values import AudioFiles, ProductFiles, WithFiles, document_type
@@ -18,13 +17,16 @@ from caseprep_pipelines.storage.document import Document
 from caseprep_pipelines.storage.keys import check_partition_key
 from caseprep_pipelines.storage.products import MissingProduct, ProductStore, ProductVersion
 
+if TYPE_CHECKING:
+    from upath import UPath
+
 #: Under this name lies the product of an asset that has no partitions.
 UNPARTITIONED = "all"
 
 #: Products that are handed over with their files; of all others the document is what people want.
 _WITH_FILES: Mapping[str, type[ProductFiles[Any]]] = {
     "normalized_audio": AudioFiles,
-    "rendition_set": ProductFiles,
+    "transcript_exports": ProductFiles,
 }
 
 
@@ -34,7 +36,7 @@ def io_managers(store: Callable[[], ProductStore], asset_key_prefix: str = "") -
     `store` is called when something is first loaded or stored; `asset_key_prefix` (parts separated by `/`) is what
     asset keys begin with that the store's asset names do not.
     """
-    manager = IOManagerDefinition.hardcoded_io_manager(ProductIOManager(store, asset_key_prefix))
+    manager = IOManagerDefinition(lambda _context: ProductIOManager(store, asset_key_prefix))
     return {"products": manager, "io_manager": manager}
 
 
@@ -48,11 +50,11 @@ class ProductIOManager(UPathIOManager):
     """
 
     def __init__(self, store: Callable[[], ProductStore], asset_key_prefix: str = "") -> None:
-        super().__init__(base_path=UPath())
+        super().__init__()
         self._store = store
         self._prefix = tuple(part for part in asset_key_prefix.split("/") if part)
 
-    def load_from_path(self, context: InputContext, path: UPath) -> Any:
+    def load_from_path(self, context: InputContext, path: "UPath") -> Any:
         asset, partition = _parts(path, context)
         wanted = context.dagster_type.typing_type
         store = self._store()
@@ -92,7 +94,7 @@ class ProductIOManager(UPathIOManager):
         for key, path in paths.items():
             self.dump_to_path(context, values[key], path)
 
-    def dump_to_path(self, context: OutputContext, obj: Any, path: UPath) -> None:
+    def dump_to_path(self, context: OutputContext, obj: Any, path: "UPath") -> None:
         asset, partition = _parts(path, context)
         document, folder = (obj.document, obj.folder) if isinstance(obj, WithFiles) else (obj, None)
         if not isinstance(document, Document):
@@ -109,21 +111,21 @@ class ProductIOManager(UPathIOManager):
                 {"version": version.version, "digest": version.digest, "uri": store.uri(version)}
             )
 
-    def get_asset_relative_path(self, context: InputContext | OutputContext) -> UPath:
+    def get_asset_relative_path(self, context: InputContext | OutputContext) -> "UPath":
         parts = tuple(context.asset_key.path)
         if parts[: len(self._prefix)] == self._prefix:
             parts = parts[len(self._prefix) :]
-        return UPath(".".join(parts))
+        return self._base_path / ".".join(parts)
 
-    def get_path_for_partition(self, context: InputContext | OutputContext, path: UPath, partition: str) -> UPath:
+    def get_path_for_partition(self, context: InputContext | OutputContext, path: "UPath", partition: str) -> "UPath":
         return path / check_partition_key(partition)
 
-    def path_exists(self, path: UPath) -> bool:
+    def path_exists(self, path: "UPath") -> bool:
         asset, _, partition = path.as_posix().partition("/")
         return self._store().head(asset, partition or UNPARTITIONED) is not None
 
 
-def _parts(path: UPath, context: InputContext | OutputContext) -> tuple[str, str]:
+def _parts(path: "UPath", context: InputContext | OutputContext) -> tuple[str, str]:
     if not context.has_asset_partitions:
         return path.as_posix(), UNPARTITIONED
     return path.parent.as_posix(), path.name

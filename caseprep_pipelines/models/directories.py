@@ -150,14 +150,17 @@ def _resolve(kind: Kind, name: str, models_directory: Path, hub_cache: Path | No
     if is_path(name):
         path = Path(name).expanduser()
         if not path.is_dir():
-            raise ConfigurationError(f"There is no model directory {path}: give another with {_OPTION[kind]}")
+            raise ConfigurationError(
+                f"There is no model directory {_shown(str(path))}: give another with {_OPTION[kind]}"
+            )
         return open_model(path, kind, path.resolve().name, models_directory)
     for path in _candidates(kind, name, models_directory, hub_cache):
         if path.is_dir():
             return open_model(path, kind, name, models_directory)
+    shown = _shown(name)
     raise ConfigurationError(
-        f"The {'model' if kind == 'whisper' else 'diarization model'} {name} is not on this machine: fetch it with "
-        f"`caseprep models fetch {name}`, or point to a model's directory with {_OPTION[kind]}"
+        f"The {'model' if kind == 'whisper' else 'diarization model'} {shown} is not on this machine: fetch it with "
+        f"`caseprep models fetch {shown}`, or point to a model's directory with {_OPTION[kind]}"
     )
 
 
@@ -171,7 +174,13 @@ def _candidates(kind: Kind, name: str, models_directory: Path, hub_cache: Path |
         yield from (models_directory / each for each in names)
         cached = dict(hub_snapshots(hub_cache))
         yield from (cached[each] for each in names if each in cached)
-    yield Path(name)
+    if name:
+        yield Path(name)
+
+
+def _shown(text: str) -> str:
+    """What a user typed, on one line."""
+    return text if text.isprintable() and text else ascii(text)
 
 
 def _default_hub_cache() -> Path | None:

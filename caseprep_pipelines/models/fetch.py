@@ -414,7 +414,6 @@ def _hub_errors(repository: str) -> Iterator[None]:
     from huggingface_hub import constants
     from huggingface_hub.errors import (
         GatedRepoError,
-        HfHubHTTPError,
         HFValidationError,
         RepositoryNotFoundError,
         RevisionNotFoundError,
@@ -435,16 +434,26 @@ def _hub_errors(repository: str) -> Iterator[None]:
             f"The hub has no model {repository}, or shows it only to some: check the name, or set HF_TOKEN to a "
             "token of an account that may see it"
         ) from None
-    except HfHubHTTPError as error:
-        status = error.response.status_code if error.response is not None else None
+    except Exception as error:
+        # The hub library lets its HTTP library's errors through, and that library is not the same in every release.
+        status = _status(error)
         if status in (401, 403):
             raise ConfigurationError(
                 f"The hub does not let this token read {repository}: set HF_TOKEN to a token that may"
             ) from None
-        raise Fault(f"The hub failed ({status}); run the command again, what came so far is kept") from None
-    except Exception as error:
-        # The hub library lets its HTTP library's errors through, and that library is not the same in every release.
+        if status is None and isinstance(error, OSError) and error.errno:
+            raise  # the disk's
         raise Fault(
-            f"The hub at {constants.ENDPOINT} did not answer ({type(error).__name__}); run the command again, what "
+            f"The hub at {constants.ENDPOINT} failed ({status or type(error).__name__}): run the command again, what "
             "came so far is kept"
         ) from error
+
+
+def _status(error: BaseException | None) -> int | None:
+    """The HTTP status that an error or one of its causes reports."""
+    while error is not None:
+        response = getattr(error, "response", None)
+        if response is not None:
+            return int(response.status_code)
+        error = error.__cause__
+    return None

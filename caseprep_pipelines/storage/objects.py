@@ -278,13 +278,15 @@ class LocalObjects:
         limit = datetime.now(UTC) - older_than
         swept = 0
         with disk_faults(self.root):
-            for folder, _, files in os.walk(base):
+            for folder, folders, files in os.walk(base):
+                if not folders and not files and _modified(os.lstat(folder)) < limit:
+                    self._prune(Path(folder))
                 for file in files:
                     path = Path(folder, file)
                     if not (file.startswith(PRIVATE_PREFIX) and file.endswith(".tmp")):
                         continue
                     with suppress(FileNotFoundError):
-                        if datetime.fromtimestamp(path.lstat().st_mtime, UTC) < limit:
+                        if _modified(path.lstat()) < limit:
                             path.unlink()
                             swept += 1
                             self._prune(path.parent)
@@ -375,7 +377,11 @@ class LocalObjects:
 
 def _stat(name: str, status: os.stat_result) -> ObjectStat:
     etag = f"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"
-    return ObjectStat(name, status.st_size, etag, datetime.fromtimestamp(status.st_mtime, UTC))
+    return ObjectStat(name, status.st_size, etag, _modified(status))
+
+
+def _modified(status: os.stat_result) -> datetime:
+    return datetime.fromtimestamp(status.st_mtime, UTC)
 
 
 def _bytes(name: str) -> bytes:

@@ -10,7 +10,7 @@ from caseprep_pipelines.transcript.document import Sources, Speaker, Transcript,
 
 
 def sha(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def recording(name: str = "smith deposition.mp3", matter: str = "2024-cv-00123", content: str = "") -> NewRecording:
@@ -30,7 +30,9 @@ def transcript(partition: str, *said: str, matter: str = "2024-cv-00123") -> Tra
         transcription_model=model,
         diarization_model=None,
         sources=Sources(original_sha256=sha("o"), raw_transcript_sha256=sha("r"), speaker_turns_sha256=sha("t")),
-        speakers=(Speaker(label="SPEAKER_00", speech_seconds=5.0 * len(said), words=sum(len(s.split()) for s in said)),),
+        speakers=(
+            Speaker(label="SPEAKER_00", speech_seconds=5.0 * len(said), words=sum(len(s.split()) for s in said)),
+        ),
         utterances=tuple(
             Utterance(
                 index=index,

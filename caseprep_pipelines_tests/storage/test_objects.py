@@ -346,13 +346,6 @@ assert sorted(path.name for path in Path(sys.argv[1]).iterdir()) == ["a", "sourc
     assert all(str(root) in line for line in ended.stdout.splitlines())
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_directory_without_permission_names_itself(tmp_path: Path) -> None:
-    (tmp_path / "root").mkdir(mode=0o500)
-    with pytest.raises(Fault, match=str(tmp_path / "root")):
-        open_store(str(tmp_path / "root")).write_bytes("a/b", b"x")
-
-
 def test_a_file_where_the_root_should_be_is_said(tmp_path: Path) -> None:
     (tmp_path / "root").write_bytes(b"")
     store = open_store(str(tmp_path / "root"))
@@ -378,10 +371,11 @@ def test_what_a_killed_writer_left_is_invisible_and_swept(tmp_path: Path) -> Non
     left = tmp_path / "root/derived/a/b"
     left.mkdir()
     (left / ".caseprep-0123.tmp").write_bytes(b"half")
+    (tmp_path / "root/derived/c/d").mkdir(parents=True)
     assert names(store) == ["derived/a/whole"]
     assert store.sweep_unfinished("derived/", timedelta(hours=1)) == 0
     assert store.sweep_unfinished("derived/", timedelta(seconds=-1)) == 1
-    assert not left.exists()
+    assert sorted(path.name for path in (tmp_path / "root/derived").rglob("*")) == ["a", "whole"]
     assert store.read_bytes("derived/a/whole") == b"x"
     assert store.sweep_unfinished("nothing/", timedelta(0)) == 0
 
@@ -413,13 +407,12 @@ for number in range(40):
     assert sorted(won) == list(range(40))
 
 
-def test_reading_streams(store: ObjectStore, tmp_path: Path) -> None:
+def test_files_are_never_held_in_memory(tmp_path: Path) -> None:
     """Fifty megabytes pass through without being held."""
     import tracemalloc
 
     (tmp_path / "big").write_bytes(bytes(50 << 20))
-    if store.local_path("a") is None:
-        pytest.skip("the server shares this process and holds what it serves")
+    store = open_store(str(tmp_path / "root"))
     tracemalloc.start()
     store.write_file("big", tmp_path / "big")
     store.fetch("big", tmp_path / "fetched")

@@ -66,7 +66,9 @@ def _utterances(random: Random, people: list[Speaker], each: int) -> list[list[S
     return spoken
 
 
-def _chunk(random: Random, pool: list[list[Spoken]]) -> tuple[Samples, NDArray[np.bool_], list[int]]:
+def _chunk(
+    random: Random, pool: list[list[Spoken]], rooms: list[Samples]
+) -> tuple[Samples, NDArray[np.bool_], list[int]]:
     """Ten seconds of one to four people taking turns, sometimes at once, with the noise of the place."""
     length = SECONDS * RATE
     samples = np.zeros(length, dtype=np.float32)
@@ -94,7 +96,9 @@ def _chunk(random: Random, pool: list[list[Spoken]]) -> tuple[Samples, NDArray[n
         clock += random.uniform(0.05, 0.7) if random.random() < 0.8 else random.uniform(0.7, 3.0)
         last = track
     if random.random() < 0.85:
-        samples = samples + np.float32(0.08 * 10 ** random.uniform(-1.9, -0.55)) * noise(random, length)
+        room = random.choice(rooms)
+        first = random.randint(0, len(room) - length)
+        samples = samples + np.float32(0.08 * 10 ** random.uniform(-1.9, -0.55)) * room[first : first + length]
     if random.random() < 0.2:
         samples = telephone(samples)
     return samples, active, who
@@ -111,12 +115,13 @@ def build(folder: Path, seed: int, speakers_of_each_voice: int, lines_of_each: i
         return Bank(*(np.load(file, mmap_mode="r") for file in files.values()), speakers=len(people))
     folder.mkdir(parents=True, exist_ok=True)
     pool = _utterances(random, people, lines_of_each)
+    rooms = [noise(random, 30 * RATE) for _ in range(40)]
     mel = LogMel(MELS).mel
     energies = np.lib.format.open_memmap(files["energies"], "w+", np.float16, (chunks, 1 + MELS, 2 * FRAMES + 1))
     active = np.zeros((chunks, TRACKS, FRAMES), dtype=bool)
     who = np.full((chunks, TRACKS), -1, dtype=np.int64)
     for index in track(range(chunks), description="mixing chunks"):
-        samples, active[index], present = _chunk(random, pool)
+        samples, active[index], present = _chunk(random, pool, rooms)
         who[index, : len(present)] = present
         wave = torch.from_numpy(samples)
         power = torch.nn.functional.pad(wave.square().reshape(-1, FRAME // 2).mean(1), (0, 1))

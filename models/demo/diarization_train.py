@@ -17,8 +17,8 @@ os.environ["PYANNOTE_METRICS_ENABLED"] = "0"
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 SEED = 20_261
-PEOPLE_OF_EACH_VOICE, LINES_OF_EACH, CHUNKS = 5, 20, 9_000
-EMBEDDING_STEPS, SEGMENTATION_STEPS = 2_500, 4_500
+PEOPLE_OF_EACH_VOICE, LINES_OF_EACH, CHUNKS = 4, 14, 5_000
+EMBEDDING_STEPS, SEGMENTATION_STEPS = 1_000, 2_500
 SHIPPED = Path(__file__).resolve().parents[2] / "caseprep_pipelines" / "models" / "demo"
 
 VBX_CHOICES: dict[str, list[Any]] = {"threshold": [0.6, 0.75, 0.9, 1.05], "Fa": [0.05, 0.1, 0.2], "Fb": [0.8, 2.0, 5.0]}

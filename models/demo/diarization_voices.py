@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
-from functools import cache
 from random import Random
 
 import numpy as np
@@ -121,17 +120,11 @@ def speak(speaker: Speaker, text: str, random: Random) -> Spoken:
     return Spoken(samples * np.float32(0.08 / loudness), words)
 
 
-@cache
-def _c_library() -> ctypes.CDLL:
-    synthesis.say(
-        "Yes.", synthesis.TRAIN_VOICES[0]
-    )  # espeak-ng seeds by the clock when it starts, so let it start first
-    return ctypes.CDLL(None)
-
-
 def _same_flutter(seed: int) -> None:
-    """Espeak-ng takes the unsteadiness of its voices from C's `rand()`: without this no two runs are alike."""
-    _c_library().srand(seed)
+    """Espeak-ng makes its voices unsteady at random, seeded by the clock: without this no two runs are alike."""
+    library = synthesis._engine().library
+    library.espeak_ng_SetRandSeed(ctypes.c_long(seed))
+    ctypes.CDLL(None).srand(seed)  # the Klatt voices have another source of chance
 
 
 def converse(random: Random, people: list[Speaker], kind: str, seconds: float, overlap: float = 0.1) -> list[Placed]:

@@ -36,7 +36,7 @@ PEOPLE = (
 
 
 def converse(random: Random, cast: Sequence[Speaker], kind: str, seconds: float, overlaps: int = 0) -> list[Placed]:
-    """One after the other with natural gaps, everybody at least twice; `overlaps` times somebody comes in too early."""
+    """One after the other, everybody for at least five seconds in all; `overlaps` times somebody comes in too early."""
     while True:
         placed: list[Placed] = []
         clock, early = 0.8, overlaps
@@ -53,8 +53,8 @@ def converse(random: Random, cast: Sequence[Speaker], kind: str, seconds: float,
             clock += gap
             placed.append(Placed(line.speaker, line.text, clock, spoken))
             clock += len(spoken.samples) / RATE
-        turns = [sum(p.speaker == s for p in placed) for s in range(len(cast))]
-        if clock < seconds + 3 and min(turns) > 1:
+        heard = [sum(len(p.spoken.samples) for p in placed if p.speaker == s) / RATE for s in range(len(cast))]
+        if clock < seconds + 3 and min(heard) > 5:
             return placed
 
 
@@ -135,7 +135,7 @@ def make(out: Path) -> None:
     write_audio(path("jail-call.mp3"), sound, RATE, "libmp3lame", 48_000, {"joint_stereo": "0"})
     enter("jail-call.mp3", "demo-2026-002", 2, placed, names, None)
 
-    names = ["judge", "prosecutor", "defending counsel", "witness"]
+    names = ["judge", "witness", "defending counsel", "prosecutor"]
     random, placed = say(3, "court", names, 42, overlaps=1)
     sound = with_noise(random, channels(placed, 4, 0.03), 30)
     write_audio(path("courtroom-excerpt.mka"), sound, RATE, "libopus", 80_000)

@@ -36,16 +36,19 @@ def write_video(path: Path, samples: NDArray[np.float32] | None, seconds: float,
     """A tiny H.264 picture, a bar that moves once a second, with AAC sound, or with no sound track at all."""
     pictures_a_second, width, height = 5, 160, 120
     with av.open(path, "w", options=_SAME_BYTES) as container:
-        picture = container.add_stream("libx264", rate=pictures_a_second, options={"preset": "veryslow", "crf": "35", "threads": "1", "x264-params": "threads=1:lookahead-threads=1:non-deterministic=0"})
+        steady = {"preset": "veryslow", "crf": "35", "threads": "1", "x264-params": "lookahead-threads=1"}
+        picture = container.add_stream("libx264", rate=pictures_a_second, options=steady)
         picture.width, picture.height, picture.pix_fmt = width, height, "yuv420p"
-        picture.codec_context.thread_count = 1
         picture.codec_context.flags |= av.codec.context.Flags.bitexact
         sound = None if samples is None else _audio_stream(container, samples, rate, "aac", 40_000, {})
         for index in range(round(seconds * pictures_a_second)):
-            image = np.full((height, width, 3), 40, dtype=np.uint8)
+            image = np.full(
+                (height * 3 // 2, width), 128, dtype=np.uint8
+            )  # grey: brightness, then two planes of colour
             left = (index // pictures_a_second * 8) % (width - 16)
-            image[48:72, left : left + 16] = (200, 160, 60)
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            image[:height] = 50
+            image[48:72, left : left + 16] = 200
+            frame = av.VideoFrame.from_ndarray(image, format="yuv420p")
             frame.pts, frame.time_base = index, Fraction(1, pictures_a_second)
             container.mux(picture.encode(frame))
         container.mux(picture.encode(None))

@@ -1,0 +1,80 @@
+"""`transcript.txt`: plain text to read, search and print. For page and line numbers another format is right."""
+
+import textwrap
+from collections.abc import Iterator
+
+from caseprep_pipelines.renditions.content import Inputs, clean, clock, notices, speaker_id, spoken
+from caseprep_pipelines.speech.documents import Suspicion
+from caseprep_pipelines.transcript.document import Unspoken, Utterance, WordFlag
+
+WIDTH = 80
+_INDENT = "    "
+
+#: What a reader is told about a suspicion: a phrase that names what to listen for.
+SUSPICIONS: dict[Suspicion, str] = {
+    Suspicion.REPETITION: "check: repeats itself",
+    Suspicion.LOW_PROBABILITY: "check: the machine was not sure",
+    Suspicion.TOO_FAST: "check: more words than the time allows",
+    Suspicion.NO_SPEECH_DETECTED: "check: words where no speech was heard",
+    Suspicion.SPEECH_WITHOUT_WORDS: "speech without words, listen here",
+    Suspicion.TOKEN_LIMIT: "check: words may be missing",
+}
+
+
+def transcript_txt(inputs: Inputs) -> str:
+    """A header, then each utterance under its time and speaker.
+
+    Doubts stand beside the speaker and never among the words, so that what is quoted is what was written. Words are
+    indented: nothing that was said can look like a heading.
+    """
+    blocks = [*_header(inputs), *_body(inputs)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _header(inputs: Inputs) -> Iterator[str]:
+    transcript = inputs.transcript
+    yield "TRANSCRIPT\n\n" + "\n".join(line for notice in notices(transcript) for line in textwrap.wrap(notice, WIDTH))
+    diarization = transcript.diarization_model
+    facts = {
+        "Recording": transcript.partition,
+        "Matter": transcript.matter,
+        "Version": inputs.version,
+        "Length": clock(transcript.duration_seconds),
+        "Languages": ", ".join(transcript.languages) or "not known",
+        "Speakers": ", ".join(speaker_id(speaker.label) for speaker in transcript.speakers) or "none",
+        "Words by": f"{transcript.transcription_model.name}, sha256 {transcript.transcription_model.digest}",
+        "Turns by": f"{diarization.name}, sha256 {diarization.digest}" if diarization else "one speaker per channel",
+        "Original": f"sha256 {transcript.sources.original_sha256}",
+    }
+    yield "\n".join(f"{name:<11}{clean(value)}" for name, value in facts.items())
+
+
+def _body(inputs: Inputs) -> Iterator[str]:
+    entries: list[Utterance | Unspoken] = [*inputs.transcript.utterances, *inputs.transcript.unspoken]
+    for entry in sorted(entries, key=lambda entry: entry.start):
+        if isinstance(entry, Unspoken):
+            yield f"[{clock(entry.start)}] ({SUSPICIONS[entry.flag]}, until {clock(entry.end)})"
+            continue
+        doubts = ", ".join(_doubts(entry))
+        heading = f"[{clock(entry.start)}] {speaker_id(entry.speaker)}" + (f" ({doubts})" if doubts else "")
+        words = textwrap.fill(
+            " ".join(word.text for word in spoken(entry)),
+            WIDTH,
+            initial_indent=_INDENT,
+            subsequent_indent=_INDENT,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        yield f"{heading}\n{words}" if words else heading
+
+
+def _doubts(utterance: Utterance) -> Iterator[str]:
+    flags = [flag for word in utterance.words for flag in word.flags]
+    if WordFlag.OVERLAP in flags:
+        yield "overlap"
+    if WordFlag.UNCERTAIN_SPEAKER in flags:
+        yield "speaker uncertain"
+    doubtful = flags.count(WordFlag.LOW_PROBABILITY)
+    if doubtful:
+        yield f"{doubtful} of {len(utterance.words)} words doubtful"
+    yield from (SUSPICIONS[flag] for flag in utterance.flags)

@@ -1,0 +1,102 @@
+"""Second t of the FLAC is second t of the player."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from caseprep_pipelines.audio.timeline import MAX_OVERLAP, TOLERANCE, Placement, Timeline
+
+FRAME = 0.02
+HORIZON = 36_000.0
+
+
+def test_a_stream_that_starts_late_starts_exactly_that_late() -> None:
+    timeline = Timeline(HORIZON)
+    assert timeline.place(0.013, FRAME) == Placement(silence=0.013)
+    assert timeline.position == pytest.approx(0.033)
+
+
+def test_jitter_of_timestamps_changes_nothing() -> None:
+    timeline = Timeline(HORIZON)
+    for number in range(1000):
+        jitter = 0.015 * (-1) ** number if number else 0.0
+        assert timeline.place(number * FRAME + jitter, FRAME) == Placement()
+    assert timeline.position == pytest.approx(20.0)
+    assert timeline.merged_gaps() == []
+
+
+def test_skipped_time_becomes_silence_and_is_listed() -> None:
+    timeline = Timeline(HORIZON)
+    timeline.place(0.0, FRAME)
+    assert timeline.place(5.0, FRAME).silence == pytest.approx(4.98)
+    assert timeline.merged_gaps() == [(0.02, 5.0)]
+
+
+def test_small_gaps_add_up_until_they_are_filled() -> None:
+    timeline = Timeline(HORIZON)
+    for number in range(100):
+        timeline.place(number * (FRAME + 0.005), FRAME)
+        assert abs(number * (FRAME + 0.005) + FRAME - timeline.position) <= TOLERANCE + 1e-9
+
+
+def test_audio_sent_twice_is_left_out() -> None:
+    timeline = Timeline(HORIZON)
+    for number in range(50):
+        timeline.place(number * FRAME, FRAME)
+    assert timeline.place(0.9, FRAME).trim == FRAME
+    assert timeline.trimmed == pytest.approx(FRAME)
+    assert timeline.position == pytest.approx(1.0)
+
+
+def test_a_clock_that_starts_again_loses_no_audio() -> None:
+    timeline = Timeline(HORIZON)
+    for number in range(500):
+        timeline.place(number * FRAME, FRAME)
+    for number in range(500):
+        assert timeline.place(number * FRAME, FRAME) == Placement()
+    assert timeline.position == pytest.approx(20.0)
+    assert timeline.clock_resets == 1
+
+
+def test_a_leap_beyond_the_recording_is_no_gap() -> None:
+    timeline = Timeline(60.0)
+    timeline.place(0.0, FRAME)
+    assert timeline.place(90_000.0, FRAME) == Placement()
+    assert timeline.place(90_000.0 + FRAME, FRAME) == Placement()
+    assert timeline.clock_resets == 1
+
+
+def test_gaps_that_touch_are_one() -> None:
+    timeline = Timeline(HORIZON)
+    timeline.place(0.0, FRAME)
+    timeline.lose(0.02)
+    timeline.lose(0.02)
+    assert timeline.merged_gaps() == [(0.02, 0.06)]
+
+
+@given(st.lists(st.floats(0, 2.0).filter(lambda gap: gap == 0 or gap > 0.001), max_size=200))
+def test_whatever_is_skipped_every_frame_lands_where_its_timestamp_says(gaps: list[float]) -> None:
+    timeline = Timeline(HORIZON)
+    stamp = 0.0
+    for gap in gaps:
+        stamp += gap
+        placement = timeline.place(stamp, FRAME)
+        begins = timeline.position - (FRAME - placement.trim)
+        assert abs(begins - stamp) <= TOLERANCE + 1e-6
+        stamp += FRAME
+
+
+@given(st.lists(st.tuples(st.floats(-5, 5), st.floats(0.001, 0.1)), max_size=200))
+def test_time_never_runs_backwards_and_all_of_it_is_accounted_for(frames: list[tuple[float, float]]) -> None:
+    timeline = Timeline(HORIZON)
+    given_seconds = silence = stamp = 0.0
+    for step, duration in frames:
+        stamp = max(0.0, stamp + step)
+        before = timeline.position
+        placement = timeline.place(stamp, duration)
+        assert timeline.position >= before
+        assert 0 <= placement.trim <= min(duration, MAX_OVERLAP)
+        given_seconds += duration
+        silence += placement.silence
+        stamp += duration
+    assert timeline.position == pytest.approx(given_seconds + silence - timeline.trimmed)

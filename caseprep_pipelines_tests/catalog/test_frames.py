@@ -1,0 +1,50 @@
+"""The frames that the data team reads."""
+
+import pandas as pd
+
+from caseprep_pipelines.catalog import frames, loading, registry
+from caseprep_pipelines.catalog.database import Catalog
+from caseprep_pipelines.rejections import REMEDIES, Reason, Rejection
+from caseprep_pipelines_tests.catalog.examples import recording, sha, transcript
+
+
+def filled(catalog: Catalog) -> list[str]:
+    new = [recording("a.mp3", "m1"), recording("b.mp3", "m2"), recording("c.mp3", "m2")]
+    keys = [r.partition for r in registry.register(catalog, new, "test")]
+    loading.load_transcript(catalog, transcript(keys[0], "Yes.", "No.", matter="m1"), "000001-a", sha("1"))
+    loading.load_transcript(catalog, transcript(keys[1], "Maybe.", matter="m2"), "000001-b", sha("2"))
+    reason = Reason.EMPTY
+    loading.record_rejection(
+        catalog, Rejection(partition=keys[2], stage="source_recording", reason=reason, remedy=REMEDIES[reason])
+    )
+    return keys
+
+
+def test_each_table_is_a_frame(catalog: Catalog) -> None:
+    keys = filled(catalog)
+    recordings = frames.recordings(catalog)
+    assert list(recordings["partition"]) == keys
+    assert "location" not in recordings
+    assert recordings["size_bytes"].sum() == 3000
+    assert list(frames.transcripts(catalog)["words"]) == [2, 1]
+    utterances = frames.utterances(catalog)
+    assert sorted(utterances["text"]) == ["Maybe.", "No.", "Yes."]
+    assert utterances["end_seconds"].sub(utterances["start_seconds"]).sum() == 12
+    assert frames.rejections(catalog)[["matter", "reason"]].values.tolist() == [["m2", "empty"]]
+
+
+def test_frames_of_one_matter_hold_nothing_of_another(catalog: Catalog) -> None:
+    keys = filled(catalog)
+    for frame in (frames.recordings, frames.transcripts, frames.utterances, frames.rejections):
+        assert set(frame(catalog, "m1").get("matter")) <= {"m1"}
+    assert list(frames.utterances(catalog, partition=keys[0])["text"]) == ["Yes.", "No."]
+
+
+def test_empty_frames_have_the_same_columns_and_types(catalog: Catalog) -> None:
+    every = (frames.recordings, frames.transcripts, frames.utterances, frames.rejections)
+    empty = [frame(catalog) for frame in every]
+    filled(catalog)
+    for before, frame in zip(empty, every, strict=True):
+        assert before.empty
+        pd.testing.assert_series_equal(before.dtypes, frame(catalog).dtypes)
+    assert str(empty[0].dtypes["registered_at"]) == "datetime64[us, UTC]"

@@ -1,0 +1,85 @@
+"""What every test stands on: no settings from outside, and the demo run once for all who look at it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+COMMAND = Path(sys.executable).parent / "caseprep"
+
+
+@pytest.fixture(autouse=True)
+def no_outside_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(("CASEPREP_", "DAGSTER_")) or name in ("HF_TOKEN", "HUGGINGFACE_ACCESS_TOKEN"):
+            monkeypatch.delenv(name)
+
+
+def environment(folder: Path, **settings: str) -> dict[str, str]:
+    """An environment in which `caseprep` keeps everything under `folder` and uses the demo models."""
+    kept = {n: v for n, v in os.environ.items() if not n.startswith(("CASEPREP_", "DAGSTER_", "HF_", "HUGGINGFACE_"))}
+    own = {
+        "CASEPREP_STORAGE": str(folder / "storage"),
+        "CASEPREP_DAGSTER_HOME": str(folder / "dagster"),
+        "CASEPREP_MODELS_DIRECTORY": str(folder / "models"),
+        "CASEPREP_MODEL": "demo",
+        "CASEPREP_DIARIZATION": "demo",
+        "CASEPREP_LANGUAGE": "en",
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_CACHE": str(folder / "no-hub"),
+        **settings,
+    }
+    return {**kept, **own}
+
+
+def caseprep(
+    arguments: Sequence[str | Path], environment: dict[str, str], prefix: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
+    """The real command in a process of its own."""
+    return subprocess.run(
+        [*prefix, str(COMMAND), *map(str, arguments)], env=environment, capture_output=True, text=True, timeout=540
+    )
+
+
+@dataclass(frozen=True)
+class DemoRun:
+    """One run of `caseprep demo`, with the network blocked, that nobody may change."""
+
+    out: Path
+    summary: list[dict[str, Any]]
+    exit_code: int
+    stderr: str
+    network_attempts: Path
+
+    def environment(self) -> dict[str, str]:
+        """For commands that look at what the demo did."""
+        state = self.out / ".caseprep"
+        return environment(state, CASEPREP_STORAGE=str(state / "storage"))
+
+    def entry(self, name: str) -> dict[str, Any]:
+        return next(entry for entry in self.summary if Path(entry["input"]).stem == name)
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoRun]:
+    folder = tmp_path_factory.mktemp("demo")
+    attempts = folder / "attempts.txt"
+    own = environment(folder / "unused", NETWORK_ATTEMPTS=str(attempts), PYTHONPATH=str(HERE / "no_network"))
+    finished = caseprep(["demo", "--out", folder / "out", "--json"], own, without_network())
+    yield DemoRun(folder / "out", json.loads(finished.stdout or "[]"), finished.returncode, finished.stderr, attempts)
+
+
+def without_network() -> list[str]:
+    """A command prefix that leaves a process no network at all, where the system lets us."""
+    command = ["unshare", "--map-root-user", "--net"]
+    if shutil.which("unshare") and subprocess.run([*command, "true"], capture_output=True).returncode == 0:
+        return command
+    return []

@@ -1,0 +1,13 @@
+"""A catalog on each of the two databases, with a recording in it."""
+
+import pytest
+
+from caseprep_pipelines.catalog import registry
+from caseprep_pipelines.catalog.database import Catalog
+from caseprep_pipelines_tests.catalog.conftest import *  # noqa: F403
+from caseprep_pipelines_tests.catalog.examples import recording
+
+
+@pytest.fixture
+def partition(catalog: Catalog) -> str:
+    return registry.register(catalog, [recording()], "test")[0].partition
