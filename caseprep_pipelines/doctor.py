@@ -200,7 +200,9 @@ def _dagster(settings: Settings) -> tuple[bool | None, str]:
         with open_instance(settings.dagster_home) as instance:
             runs = instance.get_runs_count()
     finally:
-        if before is not None:
+        if before is None:
+            os.environ.pop("DAGSTER_HOME", None)
+        else:
             os.environ["DAGSTER_HOME"] = before
     return True, f"state in {home}, {runs} runs so far"
 

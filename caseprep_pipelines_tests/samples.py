@@ -138,6 +138,7 @@ def sample_raw(**changes: Any) -> RawTranscript:
             hotwords_left_out=(),
             word_timestamps=True,
             without_timestamps=True,
+            batch_size=8,
             max_new_tokens=None,
             compute_type="int8",
             clip_seconds=10.0,
@@ -185,7 +186,7 @@ def sample_turns(**changes: Any) -> SpeakerTurns:
         "duration_seconds": DURATION,
         "model": DIARIZATION_MODEL,
         "settings": DiarizationSettings(
-            method="pyannote", channel=0, min_speakers=None, max_speakers=None, window_seconds=7200.0
+            method="pyannote", channels=(0,), min_speakers=None, max_speakers=None, window_seconds=7200.0
         ),
         "libraries": {"pyannote.audio": "4.0.7"},
         "speakers": ("SPEAKER_00", "SPEAKER_01", "SPEAKER_02"),

@@ -1,24 +1,11 @@
 """Stage 7, `transcript_catalog`: the transcript in SQL, for queries and full-text search."""
 
-from typing import Literal
-
 from caseprep_pipelines.assets.stage import Made, Recording, Stage
 from caseprep_pipelines.catalog.loading import load_transcript
+from caseprep_pipelines.catalog.receipt import CatalogReceipt
 from caseprep_pipelines.storage.document import Document
 from caseprep_pipelines.storage.products import ProductVersion
 from caseprep_pipelines.transcript.document import Transcript
-
-
-class CatalogReceipt(Document):
-    """What was loaded: the product of this stage is rows, and this says which."""
-
-    document: Literal["transcript_catalog"] = "transcript_catalog"
-    schema_version: Literal[1] = 1
-    partition: str
-    transcript_version: str
-    transcript_digest: str
-    utterances: int
-    words: int
 
 
 def make(recording: Recording) -> Made:

@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
+from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from caseprep_pipelines.catalog.database import Catalog
@@ -227,19 +228,19 @@ def observe(catalog: Catalog, fingerprints: Mapping[str, str], at: datetime | No
             for chunk in chunks(list(digests))
             for row in session.scalars(select(ObservedObject).where(ObservedObject.location_digest.in_(chunk)))
         }
-    changed = []
+    changed: list[dict[str, Any]] = []
     for digest, location in digests.items():
         fingerprint, row = fingerprints[location], known.get(digest)
         if row is not None and row.fingerprint == fingerprint:
             observations.append(Observation(location, fingerprint, row.since, row.partition))
         else:
-            changed.append(ObservedObject(location_digest=digest, location=location, fingerprint=fingerprint, since=at))
+            changed.append({"location_digest": digest, "location": location, "fingerprint": fingerprint, "since": at})
             observations.append(Observation(location, fingerprint, at, None))
     if changed:
         with catalog.writing() as session:
-            for row in changed:
-                row.partition = None
-                session.merge(row)
+            for chunk in chunks([row["location_digest"] for row in changed]):
+                session.execute(delete(ObservedObject).where(ObservedObject.location_digest.in_(chunk)))
+            session.execute(insert(ObservedObject), changed)
     return observations
 
 

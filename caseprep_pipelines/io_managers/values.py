@@ -23,7 +23,7 @@ _DOCUMENT_MODULES = (
     "caseprep_pipelines.speech.documents",
     "caseprep_pipelines.transcript.document",
     "caseprep_pipelines.renditions.formats",
-    "caseprep_pipelines.assets.transcript_catalog",
+    "caseprep_pipelines.catalog.receipt",
 )
 
 

@@ -48,6 +48,7 @@ _OPTION: dict[Kind, str] = {
 }
 _LONGEST_CLIP = 30.0
 _CTRANSLATE2_VERSION = 6
+_DEFAULT_BANDS = 80
 _PIPELINES = (
     "pyannote.audio.pipelines.SpeakerDiarization",
     "pyannote.audio.pipelines.speaker_diarization.SpeakerDiarization",
@@ -192,14 +193,13 @@ def _default_hub_cache() -> Path | None:
 
 
 def _check_whisper(path: Path, mark: dict[str, Any]) -> float:
-    """The five files of a CTranslate2 Whisper directory; returns the clip length in seconds."""
+    """The files of a CTranslate2 Whisper directory; returns the clip length in seconds."""
     vocabulary = "vocabulary.txt" if (path / "vocabulary.txt").is_file() else "vocabulary.json"
     for file, why in (
         ("model.bin", "its weights, as CTranslate2 writes them"),
         ("config.json", "without which words get no times"),
         (vocabulary, "its vocabulary"),
         ("tokenizer.json", "without which a model hub would be asked for another model's"),
-        ("preprocessor_config.json", "without which the audio features would be guessed"),
     ):
         if not (path / file).is_file():
             raise ConfigurationError(f"The model in {path} has no {file}, {why}; {_AGAIN}")
@@ -211,12 +211,31 @@ def _check_whisper(path: Path, mark: dict[str, Any]) -> float:
     _json(path / "tokenizer.json")
     if vocabulary.endswith(".json"):
         _json(path / vocabulary, list)
-    if not _is_whole_whisper(path / "model.bin"):
+    bands = _bands_of_whole_whisper(path / "model.bin")
+    if bands is None:
         raise ConfigurationError(f"The model.bin in {path} is damaged or not a CTranslate2 Whisper model; {_AGAIN}")
-    declared = mark.get("clip_seconds") or _json(path / "preprocessor_config.json").get("chunk_length") or _LONGEST_CLIP
+    declared = mark.get("clip_seconds") or _preprocessing(path, bands).get("chunk_length") or _LONGEST_CLIP
     if not isinstance(declared, int | float) or not 0 < declared <= _LONGEST_CLIP:
         raise ConfigurationError(f"The model in {path} declares clips of {declared!r} s; they last at most 30 s")
     return float(declared)
+
+
+def _preprocessing(path: Path, bands: int) -> dict[str, Any]:
+    """`preprocessor_config.json`, which must fit the weights.
+
+    The hub's conversions up to large-v2 have none, and faster-whisper then takes 80 mel bands, which is right for
+    them and wrong for any later model.
+    """
+    file = path / "preprocessor_config.json"
+    found: dict[str, Any] = _json(file) if file.is_file() else {}
+    if not file.is_file() and bands != _DEFAULT_BANDS:
+        raise ConfigurationError(
+            f"The model in {path} has no preprocessor_config.json, without which its audio features would be the "
+            f"wrong ones; {_AGAIN}"
+        )
+    if found.get("feature_size", _DEFAULT_BANDS) != bands:
+        raise ConfigurationError(f"The preprocessor_config.json in {path} is another model's; {_AGAIN}")
+    return found
 
 
 def _check_diarization(path: Path) -> float:
@@ -267,29 +286,35 @@ def _json(file: Path, expected: type = dict) -> Any:
     return value
 
 
-def _is_whole_whisper(file: Path) -> bool:
-    """Whether a `model.bin` is a Whisper model and ends where its last variable does.
+def _bands_of_whole_whisper(file: Path) -> int | None:
+    """How many mel bands a `model.bin` takes; None where it is no Whisper model or does not end where its last
+    variable does.
 
     The layout is that of `ctranslate2.specs.model_spec`. A file cut short by a full disk or a broken copy would
     otherwise be pinned as it is and only fail when it is loaded.
     """
+    bands = 0
     with file.open("rb") as stream:
         try:
-            if _number(stream, "<I") != _CTRANSLATE2_VERSION:
-                return False
-            name = stream.read(_number(stream, "<H"))
-            if name != b"WhisperSpec\0":
-                return False
+            if _number(stream, "<I") != _CTRANSLATE2_VERSION or _text(stream) != b"WhisperSpec":
+                return None
             _number(stream, "<I")
             for _ in range(_number(stream, "<I")):
-                _skip(stream, _number(stream, "<H"))
-                _skip(stream, 4 * _number(stream, "<B") + 1)
-                _skip(stream, _number(stream, "<I"))
+                name = _text(stream)
+                shape = [_number(stream, "<I") for _ in range(_number(stream, "<B"))]
+                _number(stream, "<B")
+                stream.seek(_number(stream, "<I"), 1)
+                if name == b"encoder/conv1/weight" and len(shape) == 3:
+                    bands = shape[1]
             for _ in range(2 * _number(stream, "<I")):
-                _skip(stream, _number(stream, "<H"))
+                _text(stream)
         except EOFError:
-            return False
-        return stream.tell() == file.stat().st_size
+            return None
+        return bands if stream.tell() == file.stat().st_size else None
+
+
+def _text(stream: BinaryIO) -> bytes:
+    return stream.read(_number(stream, "<H")).removesuffix(b"\0")
 
 
 def _number(stream: BinaryIO, layout: str) -> int:
@@ -297,7 +322,3 @@ def _number(stream: BinaryIO, layout: str) -> int:
     if len(data) < struct.calcsize(layout):
         raise EOFError
     return int(struct.unpack(layout, data)[0])
-
-
-def _skip(stream: BinaryIO, count: int) -> None:
-    stream.seek(count, 1)

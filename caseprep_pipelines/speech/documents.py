@@ -83,6 +83,8 @@ class DecodeSettings(Part):
     word_timestamps: bool
     without_timestamps: bool
     max_new_tokens: int | None
+    batch_size: int
+    """Clips decoded together, in a fixed order: it shapes the last digits of probabilities."""
     compute_type: str
     clip_seconds: float
     speech_threshold: float
@@ -113,6 +115,7 @@ class Turn(Part):
 
     speaker: str
     channel: int
+    """The lowest one, where several channels were mixed."""
     start: float
     end: float
     confidence: float | None = None
@@ -121,8 +124,8 @@ class Turn(Part):
 
 class DiarizationSettings(Part):
     method: Literal["pyannote", "channel"]
-    channel: int | None
-    """The channel whose audio was diarized; None where every channel is a speaker."""
+    channels: tuple[int, ...]
+    """The channels whose mix was diarized, or that are the speakers."""
     min_speakers: int | None
     max_speakers: int | None
     window_seconds: float | None = None

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from caseprep_pipelines.audio.reading import SAMPLE_RATE, Samples, blocks
 from caseprep_pipelines.speech.documents import Span
+from caseprep_pipelines.speech.engines import keep_private
 
 FRAME_SAMPLES = 512
 FRAME_SECONDS = FRAME_SAMPLES / SAMPLE_RATE
@@ -115,6 +116,7 @@ def speech_probabilities(pieces: Iterable[Samples]) -> Iterator[Frames]:
     piece by piece: so the network behind it is run here, with its state and the 64 samples before each frame carried
     over.
     """
+    keep_private()
     from faster_whisper.vad import get_vad_model
 
     network: Any = get_vad_model().session

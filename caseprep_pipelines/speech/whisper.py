@@ -7,12 +7,12 @@ what follows the last one), at temperature 0. Two steps are not batched:
 - Alignment anywhere: CTranslate2 normalizes attention over the padding of the batch's shorter texts too, so the times
   of words would depend on their neighbours in the batch (OpenNMT/CTranslate2 issue 1494).
 
-The result therefore does not depend on the size of batches. Where speech is belongs in `voice_activity`, judgement of
-the result in `flags`.
+Which clips share a batch follows from the recording and the batch size alone. Another size gives the same words and
+times and moves probabilities in their last digits (a batch of one is summed in another order), so it is a setting of
+the product. Where speech is belongs in `voice_activity`, judgement of the result in `flags`.
 """
 
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -29,6 +29,7 @@ from caseprep_pipelines.errors import ConfigurationError, Fault
 from caseprep_pipelines.models.identity import ModelIdentity
 from caseprep_pipelines.speech import voice_activity
 from caseprep_pipelines.speech.documents import DecodeSettings, Segment, Span, Suspicion, Word
+from caseprep_pipelines.speech.engines import keep_private, usable_cores
 from caseprep_pipelines.speech.transcriber import Heard, Progress, TranscribeOptions, no_progress
 
 MAX_NEW_TOKENS = 220
@@ -54,7 +55,7 @@ class WhisperTranscriber:
     """`faster_whisper.WhisperModel`, as `_engine_class` bends it."""
     beam_size: int = 1
     batch_size: int = 8
-    """Clips decoded together: speed and memory, not words."""
+    """Clips decoded together."""
     workers: int = 1
     """Batches that are worked on at the same time."""
 
@@ -78,6 +79,7 @@ class WhisperTranscriber:
             word_timestamps=True,
             without_timestamps=True,
             max_new_tokens=MAX_NEW_TOKENS,
+            batch_size=self.batch_size,
             compute_type=str(self.engine.model.compute_type),
             clip_seconds=self.identity.clip_seconds,
             speech_threshold=voice_activity.SPEECH_THRESHOLD,
@@ -287,6 +289,7 @@ def _load(key: _Key) -> Any:
 
 @cache
 def _engine_class() -> Any:
+    keep_private()
     import ctranslate2
     import faster_whisper
 
@@ -317,12 +320,6 @@ def _engine_class() -> Any:
             ]
 
     return Engine
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _device(asked: str) -> str:

@@ -23,7 +23,14 @@ from caseprep_pipelines.errors import ConfigurationError, Fault
 from caseprep_pipelines.rejections import Rejection
 from caseprep_pipelines.storage.document import Document, Part
 from caseprep_pipelines.storage.keys import check_partition_key
-from caseprep_pipelines.storage.objects import CHUNK_BYTES, MissingObject, ObjectChanged, ObjectStore, receive
+from caseprep_pipelines.storage.objects import (
+    CHUNK_BYTES,
+    MissingObject,
+    ObjectChanged,
+    ObjectStore,
+    disk_faults,
+    receive,
+)
 
 D = TypeVar("D", bound=Document)
 
@@ -231,7 +238,8 @@ class ProductStore:
         """
         found = self.version(asset, partition, version)
         wanted = [file.name for file in found.manifest.files] if names is None else list(names)
-        folder.mkdir(parents=True, exist_ok=True)
+        with disk_faults(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         paths = []
         for name in wanted:
             file = self._file(found, name)
@@ -297,7 +305,10 @@ class ProductStore:
             data = self.objects.read_bytes(f"{_home(asset, partition)}{found.version}/{_RUN_RECORD}")
         except MissingObject:
             return None
-        record: dict[str, Any] = json.loads(data)
+        try:
+            record: dict[str, Any] = json.loads(data)
+        except ValueError:
+            raise CorruptProduct(f"{asset} of {partition}: the run record of {found.version} is not readable") from None
         return record
 
     def version(self, asset: str, partition: str, version: str | None = None) -> ProductVersion:

@@ -6,7 +6,7 @@ while it is read) is done here. Messages name the bucket and the operation, neve
 
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -163,18 +163,16 @@ class S3Objects:
 
     def sweep_unfinished(self, prefix: str, older_than: timedelta) -> int:
         limit = datetime.now(UTC) - older_than
-        swept = 0
-        with self._faults("sweeping uploads"):
+        with self._faults("listing uploads"):
             pages = self.client.get_paginator("list_multipart_uploads").paginate(
                 Bucket=self.bucket, Prefix=self.prefix + prefix
             )
-            for upload in (upload for page in pages for upload in page.get("Uploads", ())):
-                if upload["Initiated"] < limit:
-                    self.client.abort_multipart_upload(
-                        Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"]
-                    )
-                    swept += 1
-        return swept
+            uploads = [upload for page in pages for upload in page.get("Uploads", ()) if upload["Initiated"] < limit]
+        for upload in uploads:
+            # Another sweeper may have been faster.
+            with suppress(MissingObject), self._faults("aborting an upload"):
+                self.client.abort_multipart_upload(Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+        return len(uploads)
 
     def uri(self, name: str) -> str:
         return f"s3://{self.bucket}/{quote(self.prefix + name)}"
@@ -196,7 +194,6 @@ class S3Objects:
 
     @contextmanager
     def _faults(self, doing: str) -> Iterator[None]:
-        from boto3.exceptions import Boto3Error, S3UploadFailedError
         from botocore import exceptions
 
         try:
@@ -215,11 +212,7 @@ class S3Objects:
                 f"S3 bucket {self.bucket} cannot be used ({type(error).__name__}): check its name, the region and the "
                 "AWS credentials of this process"
             ) from None
-        except S3UploadFailedError as error:
-            if isinstance(error.__context__, exceptions.ClientError):
-                raise self._translated(doing, error.__context__) from None
-            raise Fault(f"S3: {doing} in bucket {self.bucket} failed (S3UploadFailedError)") from None
-        except (exceptions.BotoCoreError, exceptions.HTTPClientError, Boto3Error) as error:
+        except (exceptions.BotoCoreError, exceptions.HTTPClientError) as error:
             raise Fault(f"S3: {doing} in bucket {self.bucket} failed ({type(error).__name__})") from None
 
     def _translated(self, doing: str, error: Any) -> Exception:

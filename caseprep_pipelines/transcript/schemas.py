@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from caseprep_pipelines.audio.documents import NormalizedAudio, SourceRecording
+from caseprep_pipelines.catalog.receipt import CatalogReceipt
 from caseprep_pipelines.models.pins import Pins
 from caseprep_pipelines.rejections import Rejection
 from caseprep_pipelines.renditions.formats import RenditionSet
@@ -29,6 +30,7 @@ DOCUMENTS: tuple[type[Document], ...] = (
     SpeakerTurns,
     Transcript,
     RenditionSet,
+    CatalogReceipt,
     Rejection,
     Pins,
 )

@@ -23,14 +23,15 @@ def make_whisper(folder: Path, weights: bytes = b"weights", **mark: Any) -> Path
     return folder
 
 
-def model_bin(weights: bytes, name: str = "WhisperSpec", version: int = 6) -> bytes:
+def model_bin(weights: bytes, name: str = "WhisperSpec", version: int = 6, bands: int = 80) -> bytes:
     """One variable and one alias, in the layout of `ctranslate2.specs.model_spec`."""
 
     def text(value: str) -> bytes:
         return struct.pack("<H", len(value) + 1) + value.encode() + b"\0"
 
-    variable = text("encoder/weight") + struct.pack("<BIBI", 1, len(weights), 1, len(weights)) + weights
-    alias = struct.pack("<I", 1) + text("decoder/weight") + text("encoder/weight")
+    shape = struct.pack("<BIII", 3, 1, bands, 1)
+    variable = text("encoder/conv1/weight") + shape + struct.pack("<BI", 1, len(weights)) + weights
+    alias = struct.pack("<I", 1) + text("decoder/weight") + text("encoder/conv1/weight")
     return struct.pack("<I", version) + text(name) + struct.pack("<II", 3, 1) + variable + alias
 
 

@@ -85,7 +85,7 @@ def test_the_marking_of_a_demo_model_is_read(tmp_path: Path) -> None:
 
 def test_without_a_marking_the_clip_length_is_the_preprocessors(tmp_path: Path) -> None:
     folder = make_whisper(tmp_path / "x")
-    (folder / "preprocessor_config.json").write_text(json.dumps({"chunk_length": 15}))
+    (folder / "preprocessor_config.json").write_text(json.dumps({"feature_size": 80, "chunk_length": 15}))
     assert resolve_whisper(str(folder), tmp_path / "models").identity.clip_seconds == 15
 
 
@@ -96,13 +96,27 @@ def test_an_impossible_clip_length_is_refused(seconds: object, tmp_path: Path) -
         resolve_whisper(str(folder), tmp_path / "models")
 
 
-@pytest.mark.parametrize(
-    "file", ["model.bin", "config.json", "vocabulary.json", "tokenizer.json", "preprocessor_config.json"]
-)
+@pytest.mark.parametrize("file", ["model.bin", "config.json", "vocabulary.json", "tokenizer.json"])
 def test_each_missing_file_of_a_whisper_model_is_named(file: str, tmp_path: Path) -> None:
     (make_whisper(tmp_path / "x") / file).unlink()
     with pytest.raises(ConfigurationError, match=f"has no {file}"):
         resolve_whisper(str(tmp_path / "x"), tmp_path / "models")
+
+
+def test_a_missing_preprocessing_is_guessed_only_where_the_guess_is_right(tmp_path: Path) -> None:
+    folder = make_whisper(tmp_path / "x")
+    (folder / "preprocessor_config.json").unlink()
+    assert resolve_whisper(str(folder), tmp_path / "models").identity.clip_seconds == 30
+    (folder / "model.bin").write_bytes(model_bin(b"weights", bands=128))
+    with pytest.raises(ConfigurationError, match=r"has no preprocessor_config\.json"):
+        resolve_whisper(str(folder), tmp_path / "models")
+
+
+def test_the_preprocessing_of_another_model_is_refused(tmp_path: Path) -> None:
+    folder = make_whisper(tmp_path / "x")
+    (folder / "model.bin").write_bytes(model_bin(b"weights", bands=128))
+    with pytest.raises(ConfigurationError, match=r"preprocessor_config\.json in .* is another model's"):
+        resolve_whisper(str(folder), tmp_path / "models")
 
 
 def test_the_older_text_vocabulary_will_do(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -56,10 +57,10 @@ def _add(path: Path) -> None:
     ],
 )
 def test_a_changed_model_is_refused_and_the_file_named(
-    change: object, words: str, model: ModelDirectory, models: Path
+    change: Callable[[Path], None], words: str, model: ModelDirectory, models: Path
 ) -> None:
     checked(model, models)
-    change(model.path)  # type: ignore[operator]
+    change(model.path)
     with pytest.raises(ConfigurationError, match=words) as caught:
         checked(model, models)
     assert f"caseprep models fetch {model.path}" in str(caught.value)
@@ -132,7 +133,7 @@ def test_demo_models_are_loaded_only_with_the_pins_that_ship_with_them(
 
 
 @pytest.mark.parametrize("resolve", [resolve_whisper, resolve_diarization])
-def test_the_demo_models_that_ship_are_as_pinned(resolve: object, models: Path) -> None:
-    model = resolve("demo", models)  # type: ignore[operator]
+def test_the_demo_models_that_ship_are_as_pinned(resolve: Callable[[str, Path], ModelDirectory], models: Path) -> None:
+    model = resolve("demo", models)
     assert model.identity.demo
     assert verify(model.path, models) == []

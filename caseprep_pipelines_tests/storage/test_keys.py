@@ -4,7 +4,7 @@ import unicodedata
 from pathlib import PurePosixPath
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from caseprep_pipelines.errors import ConfigurationError
@@ -32,6 +32,7 @@ hostile = st.one_of(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(matters, digests)
 def test_a_partition_key_is_the_matter_and_twelve_digits(matter: str, digest: str) -> None:
     key = partition_key(matter, digest)
@@ -41,6 +42,7 @@ def test_a_partition_key_is_the_matter_and_twelve_digits(matter: str, digest: st
     assert check_partition_key(key) == key
 
 
+@settings(deadline=None)
 @given(hostile)
 def test_no_hostile_matter_becomes_a_key(text: str) -> None:
     if KEY.fullmatch(text) and ".." not in text and len(text) <= 115:
@@ -101,6 +103,7 @@ def test_where_versions_are_kept_the_version_alone_decides() -> None:
     assert origin_digest_of_object("calls", "a.wav", "v1", "abc-2", 10) == first
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.text(max_size=8), st.text(max_size=8), st.text(max_size=8)), min_size=2, unique=True))
 def test_no_two_origins_share_a_digest(origins: list[tuple[str, str, str]]) -> None:
     digests = {origin_digest_of_object(bucket, key, None, f"e{etag}", 1) for bucket, key, etag in origins}
@@ -108,6 +111,7 @@ def test_no_two_origins_share_a_digest(origins: list[tuple[str, str, str]]) -> N
     assert len(digests) == len(stripped)
 
 
+@settings(deadline=None)
 @given(hostile)
 @example("../" * 100)
 @example("\u202e\u2066evil")

@@ -39,7 +39,7 @@ def plan(step: int, random: Random) -> tuple[int, int]:
     """Window in encoder positions and number of clips for a step."""
     if step < SHORT_STEPS:
         return 160, 20
-    return random.choices([(160, 28), (288, 15), (whisper_network.WINDOW, 10)], [0.3, 0.25, 0.45])[0]
+    return random.choices([(160, 24), (232, 16), (whisper_network.WINDOW, 12)], [0.3, 0.2, 0.5])[0]
 
 
 def rate(step: int, steps: int) -> float:

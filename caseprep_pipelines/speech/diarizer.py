@@ -1,0 +1,64 @@
+"""What every diarizer of one stretch of audio must do: the seam behind which pyannote.audio stands. No engine belongs here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caseprep_pipelines.audio.reading import Samples
+from caseprep_pipelines.models.identity import ModelIdentity
+from caseprep_pipelines.speech.transcriber import Progress, no_progress
+
+
+@dataclass(frozen=True)
+class DiarizeOptions:
+    """What a matter or an operator asks for. Bounds steer, they do not force: somebody who never speaks is not found."""
+
+    min_speakers: int | None = None
+    max_speakers: int | None = None
+    window_seconds: float = 7200.0
+    """Longest stretch that is diarized at once; memory grows with it (see `pyannote_diarizer`)."""
+
+
+@dataclass(frozen=True)
+class WindowTurn:
+    """A turn in a window: seconds from the window's start, `speaker` a row of its centroids."""
+
+    speaker: int
+    start: float
+    end: float
+    confidence: float | None
+
+
+@dataclass(frozen=True)
+class WindowTurns:
+    """Who spoke when in one window, in order of time."""
+
+    turns: tuple[WindowTurn, ...]
+    exclusive: tuple[WindowTurn, ...]
+    centroids: NDArray[np.float64]
+    """Shape `(speakers, dimension)`; cosine distance tells voices apart."""
+
+
+class Diarizer(Protocol):
+    """A loaded speaker model."""
+
+    @property
+    def identity(self) -> ModelIdentity: ...
+
+    def libraries(self) -> dict[str, str]:
+        """Name and version of everything that shapes the turns."""
+        ...
+
+    def diarize(self, samples: Samples, options: DiarizeOptions, progress: Progress = no_progress) -> WindowTurns:
+        """One stretch of 16 kHz mono audio, all in memory. Raises `Fault` where the device failed.
+
+        `progress` gets seconds of the stretch. Of `options` only the number of speakers counts here.
+        """
+        ...
+
+
+LoadDiarizer = Callable[[], Diarizer]
+"""Loads when it is called: a recording whose channels are its speakers needs no model."""
