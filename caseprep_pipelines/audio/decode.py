@@ -36,6 +36,9 @@ MIN_SAMPLES = 160
 #: Errors of the demuxer in a row, after which the rest of the file counts as unreadable.
 _MAX_READ_ERRORS = 100
 
+#: Planes of an FFmpeg frame for which it has room of its own.
+_MOST_PLANES = 8
+
 #: Largest magnitude of codecs that cannot express full scale; all others clip at 16-bit full scale.
 _FULL_SCALE = {"pcm_mulaw": 32124, "pcm_alaw": 32256}
 
@@ -282,7 +285,8 @@ class _StreamDecoder:
 class _Run:
     """Decoded frames of one rate, format and layout, gathered to whole seconds and resampled.
 
-    `start`: seconds of the timeline at which it begins.
+    `start`: seconds of the timeline at which it begins. Planar frames of eight channels or more are interleaved first:
+    PyAV looks for the end of the planes behind the eight that a frame has room for, and crashes.
     """
 
     def __init__(self, first: "AudioFrame", start: float) -> None:
@@ -291,18 +295,19 @@ class _Run:
 
         self.rate = first.sample_rate
         self.channels = first.layout.nb_channels
-        self._format = first.format.name
-        self._planar = first.format.is_planar
+        self._given = first.format.name
         self._layout = first.layout.name
+        self._packer = None
+        if self.channels >= _MOST_PLANES and first.format.is_planar:
+            self._packer = AudioResampler(format=first.format.packed, layout=self._layout, rate=self.rate)
+        self._format = first.format.packed.name if self._packer else self._given
         self._start = start
         self._samples = 0
         self._fifo = AudioFifo()
-        self._resampler = AudioResampler(format="fltp", layout=self._layout, rate=SAMPLE_RATE)
+        self._resampler = AudioResampler(format="flt", layout=self._layout, rate=SAMPLE_RATE)
 
     def accepts(self, frame: "AudioFrame") -> bool:
-        return (
-            frame.sample_rate == self.rate and frame.layout.name == self._layout and frame.format.name == self._format
-        )
+        return frame.sample_rate == self.rate and frame.layout.name == self._layout and frame.format.name == self._given
 
     def fill(self, until: float) -> None:
         """Adds silence up to `until` seconds of the timeline."""
@@ -315,15 +320,19 @@ class _Run:
 
     def push(self, frame: "AudioFrame", skip: int) -> None:
         """Adds the frame without its first `skip` samples."""
-        import av
+        from av.audio.fifo import AudioFifo
 
-        if skip >= frame.samples:
-            return
+        frame.pts = None
         if skip:
-            data: Any = frame.to_ndarray()[:, skip * (1 if self._planar else self.channels) :]
-            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(data), format=self._format, layout=self._layout)
-            frame.sample_rate = self.rate
-        self._add(frame)
+            fifo = AudioFifo()
+            fifo.write(frame)
+            fifo.read(skip, partial=True)
+            rest = fifo.read()
+            if rest is None:
+                return
+            frame = rest
+        for packed in self._packer.resample(frame) if self._packer else [frame]:
+            self._add(packed)
 
     def seconds(self, rest: bool = False) -> Iterator["AudioFrame"]:
         """What has gathered, in pieces of one second; with `rest` also the last, shorter one."""
@@ -335,7 +344,7 @@ class _Run:
         if frame is not None:
             frame.pts = None
         for resampled in self._resampler.resample(frame):
-            yield cast("NDArray[np.float32]", resampled.to_ndarray())
+            yield cast("NDArray[np.float32]", resampled.to_ndarray()).reshape(-1, self.channels).T
 
     def _add(self, frame: "AudioFrame") -> None:
         frame.pts = None

@@ -83,10 +83,10 @@ def draw(
     for channel, wave in enumerate(channels):
         middle = _TOP + channel * lane + _FLAGS + height // 2
         # each channel fills its lane, unless there is nothing but noise in it
-        scale = (height / 2 - 1) / max(float(np.abs(wave).max(initial=0.0)), 0.01)
-        for column, (low, high) in enumerate(wave[:_WIDTH]):
-            x = _LEFT + column
-            pen.line((x, middle - round(float(high) * scale), x, middle - round(float(low) * scale)), fill=_WAVE)
+        swing = np.abs(wave[:_WIDTH]).max(axis=1, initial=0.0)
+        scale = (height / 2 - 1) / max(float(swing.max(initial=0.0)), 0.01)
+        for column, reach in enumerate(np.rint(swing * scale).astype(int).tolist()):
+            pen.line((_LEFT + column, middle - reach, _LEFT + column, middle + reach), fill=_WAVE)
         pen.text((_LEFT - 8, middle), f"ch {channel}", fill=_INK, font=font, anchor="rm")
     for channel, speaker, start, end in turns:
         box(channel, start, end, _FLAGS + height, _TURNS, _SPEAKERS[speakers[speaker] % len(_SPEAKERS)])
@@ -108,7 +108,7 @@ def draw(
         pen.rectangle((x, 10, x + 12, 20), fill=color, outline=_FAINT)
         pen.text((x + 18, 15), label, fill=_INK, font=font, anchor="lm")
         x += 18 + round(pen.textlength(label, font=font)) + 18
-    image.quantize(48, dither=Image.Dither.NONE).save(path_png, "PNG", optimize=True)
+    image.quantize(32, dither=Image.Dither.NONE).save(path_png, "PNG")
 
 
 def clock(seconds: float) -> str:

@@ -105,12 +105,13 @@ def _engine(url: URL) -> Engine:
         event.listen(engine, "connect", _on_sqlite_connect)
         event.listen(engine, "begin", _on_sqlite_begin)
         return engine
+    ours = {"application_name": "caseprep", "connect_timeout": 10}
     try:
         return create_engine(
             url,
             hide_parameters=True,
             pool_pre_ping=True,
-            connect_args={"application_name": "caseprep", "connect_timeout": 10} | dict(url.query),
+            connect_args={name: value for name, value in ours.items() if name not in url.query},
         )
     except ImportError:
         raise ConfigurationError(

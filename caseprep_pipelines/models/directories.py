@@ -314,11 +314,15 @@ def _bands_of_whole_whisper(file: Path) -> int | None:
 
 
 def _text(stream: BinaryIO) -> bytes:
-    return stream.read(_number(stream, "<H")).removesuffix(b"\0")
+    return _exactly(stream, _number(stream, "<H")).removesuffix(b"\0")
 
 
 def _number(stream: BinaryIO, layout: str) -> int:
-    data = stream.read(struct.calcsize(layout))
-    if len(data) < struct.calcsize(layout):
+    return int(struct.unpack(layout, _exactly(stream, struct.calcsize(layout)))[0])
+
+
+def _exactly(stream: BinaryIO, count: int) -> bytes:
+    data = stream.read(count)
+    if len(data) < count:
         raise EOFError
-    return int(struct.unpack(layout, data)[0])
+    return data

@@ -151,7 +151,10 @@ def _mixed(folder: Path, channels: Sequence[ChannelAudio], span: Span) -> Sample
 def _people(said: Sequence[WindowTurns], options: DiarizeOptions) -> list[list[str]]:
     """A label for every speaker of every window: `SPEAKER_00`, … in order of first appearance."""
     seconds = [
-        [sum(turn.end - turn.start for turn in window.turns if turn.speaker == row) for row in range(len(window.centroids))]
+        [
+            sum(turn.end - turn.start for turn in window.turns if turn.speaker == row)
+            for row in range(len(window.centroids))
+        ]
         for window in said
     ]
     persons = link(
@@ -160,7 +163,9 @@ def _people(said: Sequence[WindowTurns], options: DiarizeOptions) -> list[list[s
         min_speakers=options.min_speakers,
         max_speakers=options.max_speakers,
     )
-    order = list(dict.fromkeys(persons[number][turn.speaker] for number, window in enumerate(said) for turn in window.turns))
+    order = list(
+        dict.fromkeys(persons[number][turn.speaker] for number, window in enumerate(said) for turn in window.turns)
+    )
     return [[f"SPEAKER_{order.index(person):02d}" if person in order else "" for person in row] for row in persons]
 
 

@@ -69,7 +69,9 @@ def too_fast(words: Sequence[Word]) -> bool:
 def strays(words: Sequence[Word], speech: Sequence[Span]) -> bool:
     """Whether two words running stand where no speech was detected (one alone: most segments')."""
     away = [
-        all(not (span.start - STRAY_SECONDS <= (word.start + word.end) / 2 <= span.end + STRAY_SECONDS) for span in near)
+        all(
+            not (span.start - STRAY_SECONDS <= (word.start + word.end) / 2 <= span.end + STRAY_SECONDS) for span in near
+        )
         for word, near in _beside(words, speech)
     ]
     return any(a and b for a, b in pairwise(away)) or (len(away) == 1 and away[0])

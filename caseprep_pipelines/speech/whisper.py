@@ -102,7 +102,9 @@ class WhisperTranscriber:
             batches = list(_batches(clips, self.batch_size))
             with ThreadPoolExecutor(self.workers, thread_name_prefix="whisper") as pool:
                 for batch, said in zip(
-                    batches, pool.map(lambda batch: self._decode(channel, batch, language, settings), batches), strict=True
+                    batches,
+                    pool.map(lambda batch: self._decode(channel, batch, language, settings), batches),
+                    strict=True,
                 ):
                     segments.extend(said)
                     done += sum(clip.end - clip.start for _, clip in batch)

@@ -20,6 +20,8 @@ class WordFlag(StrEnum):
     SMOOTHED_SPEAKER = "smoothed-speaker"
     """The island rule gave the word to its neighbours' speaker."""
     LOW_PROBABILITY = "low-probability"
+    POSSIBLE_BLEED = "possible-bleed"
+    """Another channel was louder: the word may be somebody else's, heard through this microphone."""
 
 
 class TranscriptWord(Part):
@@ -87,6 +89,9 @@ class Transcript(Document):
     sources: Sources
     speakers: tuple[Speaker, ...]
     utterances: tuple[Utterance, ...]
+    other_hearings: tuple[Utterance, ...] = ()
+    """What other channels made of words that stand in `utterances`: the same words at the same time, or what a second
+    microphone in the room heard. Not part of the text, but kept so that nothing vanishes unseen."""
     unspoken: tuple[Unspoken, ...] = ()
 
     @property

@@ -133,7 +133,7 @@ def test_the_child_ends_with_its_parent(tmp_path: Path) -> None:
         assert parent.stdout is not None
         decoder = psutil.Process(int(parent.stdout.readline()))
         parent.kill()
-    gone, alive = psutil.wait_procs([decoder], timeout=30)
+    _, alive = psutil.wait_procs([decoder], timeout=30)
     assert not alive
 
 

@@ -52,9 +52,8 @@ def test_labels_of_speakers_do_not_show(tmp_path: Path) -> None:
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
-@pytest.mark.parametrize("duration", [0.0, 0.01, 59.0, 36_000.0, 93_600.0])
-@pytest.mark.parametrize("channels", [1, 8, 64])
-def test_any_length_and_any_number_of_channels(tmp_path: Path, duration: float, channels: int) -> None:
+@pytest.mark.parametrize(("channels", "duration"), [(1, 0.0), (1, 0.01), (2, 36_000.0), (8, 93_600.0), (64, 59.0)])
+def test_any_length_and_any_number_of_channels(tmp_path: Path, channels: int, duration: float) -> None:
     wave = [np.random.default_rng(n).uniform(-1, 1, (1200, 2)).astype(np.float32) for n in range(channels)]
     spans = [(channel, duration / 4, duration * 2) for channel in range(channels)]
     draw(tmp_path / "x.png", wave, duration, speech=spans, turns=[(c, str(c), s, e) for c, s, e in spans])

@@ -43,7 +43,9 @@ def conversation(random: Random, kind: str, sentences: int, test: bool = True) -
     speakers = random.choice([2, 3, 3, 4])
     voices = random.sample(synthesis.TEST_VOICES if test else synthesis.TRAIN_VOICES, speakers)
     rates = synthesis.TEST_RATES if test else synthesis.TRAIN_RATES
-    people = [(voice, random.choice(rates), random.randint(-15, 15), 10 ** random.uniform(-0.15, 0.15)) for voice in voices]
+    people = [
+        (voice, random.choice(rates), random.randint(-15, 15), 10 ** random.uniform(-0.15, 0.15)) for voice in voices
+    ]
     lines: dict[str, language.Line] = {}
     while len(lines) < sentences:
         for line in language.conversation(random, speakers, kind, test):
@@ -80,7 +82,9 @@ def open_transcriber(model: Path, beam_size: int = 1) -> Any:
     from caseprep_pipelines.models.directories import open_model
     from caseprep_pipelines.speech.whisper import load_transcriber
 
-    return load_transcriber(model, open_model(model, "whisper", model.name, model.parent).identity, device="cpu", beam_size=beam_size)
+    return load_transcriber(
+        model, open_model(model, "whisper", model.name, model.parent).identity, device="cpu", beam_size=beam_size
+    )
 
 
 def hear(transcriber: Any, samples: Samples, hotwords: tuple[str, ...] = (), blind: bool = False) -> list[Timed]:

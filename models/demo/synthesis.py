@@ -142,7 +142,9 @@ def _phones(events: list[tuple[int, int, int, str]], length: int) -> list[tuple[
     heard = [(symbol, sample) for kind, _, sample, symbol in events if kind == _PHONEME]
     ends = [sample for _, sample in heard[1:]] + [length]
     spans = [(symbol.strip("',"), start, end) for (symbol, start), end in zip(heard, ends, strict=True)]
-    return [(symbol, start, end) for symbol, start, end in spans if end > start and symbol and not symbol.startswith("_")]
+    return [
+        (symbol, start, end) for symbol, start, end in spans if end > start and symbol and not symbol.startswith("_")
+    ]
 
 
 def _words(

@@ -1,4 +1,4 @@
-"""Train the demo's tiny Whisper, from nothing, with one command and a fixed seed: `python -m models.demo.train_whisper`.
+"""Train the demo's tiny Whisper from nothing, by one command and a fixed seed: `python -m models.demo.train_whisper`.
 
 Fills the pool of utterances, trains, and writes the model directory that ships with the package. It can be stopped at
 any time and goes on from its last checkpoint; `--steps` may be changed then: the learning rate is held, and falls over
@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from models.demo import whisper_lessons, whisper_network, whisper_pool, whisper_tokenizer
-from models.demo.whisper_clips import Pool
+from models.demo.whisper_clips import CLIP_SECONDS, Pool
 from models.demo.whisper_optimizer import Muon
 
 SHIPPED = Path(__file__).parents[2] / "caseprep_pipelines" / "models" / "demo" / "whisper"
@@ -31,6 +31,13 @@ SHORT_STEPS = 1_000
 PEAK_RATE, WARM_UP = 3e-3, 100
 MEMORY = 0.998
 """Of the moving average of the weights, which is what is shipped."""
+CARD = f"""# The demo Whisper
+
+Knows nothing but the demo: the few hundred words of `models/demo/language.py`, as espeak-ng says them. It is there so
+that everything can be tried and tested without a download, and is useless for real recordings. It hears clips of at
+most {CLIP_SECONDS} seconds, English only. Made from nothing by `python -m models.demo.train_whisper` in the project's
+repository, without anybody's voice or recordings; its licence is the project's.
+"""
 WRONG_WORDS = 0.08
 """Share of words that the decoder is told wrongly, so that it listens instead of reciting."""
 
@@ -47,7 +54,9 @@ def rate(step: int, steps: int) -> float:
     return PEAK_RATE * min(1.0, (step + 1) / WARM_UP, max(0.0, (steps - step) / (steps / 3)) + 0.005)
 
 
-def losses(network: whisper_network.Network, batch: whisper_lessons.Batch, offset: int, known: Any) -> dict[str, Tensor]:
+def losses(
+    network: whisper_network.Network, batch: whisper_lessons.Batch, offset: int, known: Any
+) -> dict[str, Tensor]:
     """Text, phones, words and attention; besides, the share of right words."""
     tokens = batch.tokens
     text = (tokens < known.end) & (torch.rand(tokens.shape) < WRONG_WORDS) & (batch.answers != whisper_lessons.IGNORED)
@@ -153,6 +162,9 @@ def main() -> None:
         whisper_pool.fill(chosen.work / "pool", chosen.shards)
         average = train(chosen.work, chosen.steps, chosen.steps)
     whisper_network.write_weights(average, whisper_tokenizer.build(), chosen.out)
+    mark = {"name": "caseprep-demo-whisper", "demo": True, "clip_seconds": CLIP_SECONDS}
+    (chosen.out / "caseprep.json").write_text(json.dumps(mark, indent=2) + "\n")
+    (chosen.out / "MODEL.md").write_text(CARD)
 
 
 if __name__ == "__main__":

@@ -100,10 +100,11 @@ class Pool:
         return Spoken(raw.astype(np.float32) / 32_768, words, phones)
 
 
-PHONES = tuple(
-    "0 0# 3 3: ; @ @- @2 @5 @L A: A@ D E I I# I2 N O2 O: O@ OI S T U U@ V Z a a# aI aI3 aU aa b d dZ e e@ eI f g h i i: i@ i@3"
-    " j k l m n o@ oU p r r- s t t# t2 tS u: v w z".split()
-)
+_SYMBOLS = """
+0 0# 3 3: ; @ @- @2 @5 @L A: A@ D E I I# I2 N O2 O: O@ OI S T U U@ V Z a a# aI aI3 aU aa b d dZ e e@
+eI f g h i i: i@ i@3 j k l m n o@ oU p r r- s t t# t2 tS u: v w z
+"""
+PHONES = tuple(_SYMBOLS.split())
 """Espeak's symbols in the voices used; one more class for any other."""
 
 
@@ -156,7 +157,9 @@ def compose(random: Random, pool: Pool, limit: float) -> Clip:
         if random.random() < 0.12:
             break
     last = clip.utterances[-1][-1][2] if clip.utterances else random.uniform(0.3, length)
-    end = min(length, last + random.choice([0.02, random.uniform(0, 0.1), random.uniform(0, 0.5), random.uniform(0, 0.5)]))
+    end = min(
+        length, last + random.choice([0.02, random.uniform(0, 0.1), random.uniform(0, 0.5), random.uniform(0, 0.5)])
+    )
     if random.random() < 0.06 and end < length - 0.1:
         edge = pool.draw(random).samples[: int(random.uniform(0.02, 0.09) * RATE)]
         _lay(clip, edge * np.float32(random.uniform(0.3, 1.0)), end)
@@ -222,13 +225,17 @@ def _noises() -> list[Samples]:
     """A minute each of white, pink and brown noise of level one: cheaper to cut from than to make anew."""
     generator = np.random.default_rng(5)
     frequency = np.maximum(np.fft.rfftfreq(60 * RATE, 1 / RATE), 60.0)
-    made = [np.fft.irfft(np.fft.rfft(generator.standard_normal(60 * RATE)) / frequency**tilt) for tilt in (0.0, 0.5, 1.0)]
+    made = [
+        np.fft.irfft(np.fft.rfft(generator.standard_normal(60 * RATE)) / frequency**tilt) for tilt in (0.0, 0.5, 1.0)
+    ]
     return [np.asarray(noise / np.std(noise), dtype=np.float32) for noise in made]
 
 
 def _hum(random: Random, count: int) -> NDArray[np.float64]:
     mains, time = random.choice([50.0, 60.0]), np.arange(count) / RATE
-    parts = [random.uniform(0, 1) * np.sin(2 * np.pi * mains * k * time + random.uniform(0, 6)) for k in (1, 2, 3, 4, 5, 7)]
+    parts = [
+        random.uniform(0, 1) * np.sin(2 * np.pi * mains * k * time + random.uniform(0, 6)) for k in (1, 2, 3, 4, 5, 7)
+    ]
     return np.asarray(sum(parts))
 
 
@@ -244,13 +251,17 @@ def _sounds(random: Random, generator: np.random.Generator, count: int) -> Sampl
         if random.random() < 0.5:
             sound = sound * (np.sin(2 * np.pi * random.uniform(0.2, 6) * time + random.uniform(0, 6)) > 0)
     elif kind == "sweep":
-        sound = np.sin(2 * np.pi * random.uniform(100, 2_000) * time + 8 * np.sin(2 * np.pi * random.uniform(0.2, 8) * time))
+        sound = np.sin(
+            2 * np.pi * random.uniform(100, 2_000) * time + 8.0 * np.sin(2 * np.pi * random.uniform(0.2, 8) * time)
+        )
     elif kind in ("clicks", "bursts"):
         sound = np.zeros(count)
         longest = 400 if kind == "clicks" else 4_000
         for _ in range(random.randint(1, 15)):
             place, length = random.randrange(count), random.randint(40, longest)
-            burst = generator.standard_normal(length) * np.exp(-np.arange(length) / (length / 4)) * random.uniform(0.1, 1)
+            burst = (
+                generator.standard_normal(length) * np.exp(-np.arange(length) / (length / 4)) * random.uniform(0.1, 1)
+            )
             space = sound[place : place + length]
             space += burst[: len(space)]
     else:
@@ -259,7 +270,7 @@ def _sounds(random: Random, generator: np.random.Generator, count: int) -> Sampl
 
 
 def features(samples: Samples) -> NDArray[np.float32]:
-    """(80, hundredths of a second) log-mel, equal to faster-whisper's `FeatureExtractor` to 1e-5 but in half its time."""
+    """(80, hundredths of a second) log-mel, equal to faster-whisper's `FeatureExtractor` to 1e-5, in half its time."""
     import torch
 
     if not _MEL:

@@ -77,7 +77,9 @@ class Teacher:
             torch.tensor(guides, dtype=torch.long).reshape(-1, 4),
         )
 
-    def _lesson(self, random: Random, window: int, prompted: bool) -> tuple[np.ndarray, list[int], list[int], np.ndarray, np.ndarray, list[tuple[int, int, int]]]:
+    def _lesson(
+        self, random: Random, window: int, prompted: bool
+    ) -> tuple[np.ndarray, list[int], list[int], np.ndarray, np.ndarray, list[tuple[int, int, int]]]:
         clip = compose(random, self.pool, (window - 16) / FRAMES_PER_SECOND)
         heard = features(weather(random, clip))[:, : 2 * window]
         mel = np.zeros((80, 2 * window), dtype=np.float32)  # faster-whisper pads features with zeros, not with silence
@@ -101,7 +103,7 @@ class Teacher:
     def _speech(
         self, clip: Clip, before: int, window: int, stamped: bool
     ) -> tuple[list[int], list[tuple[int, int, int]]]:
-        """Tokens from the start mark to the end, and (position, first frame, last) for each that should be looked up."""
+        """Tokens from the start mark to the end, and (position, first frame, frame after the last) to look at."""
         known = self.known
         if not clip.utterances:
             return [known.start, known.silence, known.end], []
@@ -141,7 +143,10 @@ class Teacher:
         if kind < 0.35:
             words = [random.choice(language.vocabulary()) for _ in range(random.randint(1, 8))]
         elif kind < 0.65:
-            words = ["".join(random.choices(string.ascii_lowercase, k=random.randint(2, 9))) for _ in range(random.randint(1, 3))]
+            words = [
+                "".join(random.choices(string.ascii_lowercase, k=random.randint(2, 9)))
+                for _ in range(random.randint(1, 3))
+            ]
             words = [word.title() if random.random() < 0.6 else word for word in words]
         else:
             words = language.sentence(random).split()
@@ -152,7 +157,9 @@ class Teacher:
 class Lessons(IterableDataset):  # type: ignore[type-arg]
     """Batches for ever, from a step on: `plan` says window and size for a step and a random number generator."""
 
-    def __init__(self, make: Callable[[], Teacher], plan: Callable[[int, Random], tuple[int, int]], step: int, seed: int) -> None:
+    def __init__(
+        self, make: Callable[[], Teacher], plan: Callable[[int, Random], tuple[int, int]], step: int, seed: int
+    ) -> None:
         self.make, self.plan, self.step, self.seed = make, plan, step, seed
 
     def __iter__(self) -> Iterator[Batch]:

@@ -2,8 +2,8 @@
 
 Whisper's encoder always sees thirty seconds. A model that hears at most `CLIP_SECONDS` would have to learn to ignore
 the silence behind them, at several times the cost. Instead two of the encoder's dimensions and one of each head's are
-kept free in training, and `write_weights` puts a marker in them: positions behind the clip carry it, and every query turns
-from keys that do. So attention over 1,500 positions gives exactly what it gave over the short window of training.
+kept free in training, and `write_weights` puts a marker in them: positions behind the clip carry it, and every query
+turns from keys that do. Attention over 1,500 positions then gives exactly what it gave over training's short window.
 Data and the training loop belong elsewhere.
 """
 

@@ -20,7 +20,9 @@ _ROUNDS = 5
 class Muon(torch.optim.Optimizer):
     """For matrices only; `lr` is on Adam's scale (an update's root mean square is 0.2 × lr)."""
 
-    def __init__(self, matrices: Iterable[Tensor], lr: float, momentum: float = 0.95, weight_decay: float = 0.01) -> None:
+    def __init__(
+        self, matrices: Iterable[Tensor], lr: float, momentum: float = 0.95, weight_decay: float = 0.01
+    ) -> None:
         super().__init__(matrices, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""The tiny Whisper's tokenizer: byte-level, nearly every word of the demo's language one token, and Whisper's own marks.
+"""The tiny Whisper's tokenizer: byte-level, nearly every word of the demo's language one token, and Whisper's marks.
 
 How text becomes numbers and which number means what; nothing of sound or of networks.
 """
@@ -16,7 +16,7 @@ MARKS = (
     *("<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|translate|>", "<|transcribe|>", "<|startoflm|>"),
     *("<|startofprev|>", "<|nospeech|>", "<|notimestamps|>"),
 )
-"""In the order that faster-whisper and CTranslate2 count on: the end of text first, the timestamps right after these."""
+"""In the order that faster-whisper and CTranslate2 count on: end of text first, the timestamps right after these."""
 TICKS = 1501
 """Timestamps 0.00 to 30.00 in steps of 0.02 s."""
 
