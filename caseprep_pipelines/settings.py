@@ -7,7 +7,7 @@ number of speakers) stands in its `matter.toml`; what shapes the code stands in 
 
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from platformdirs import user_data_path, user_state_path
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
@@ -16,6 +16,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from caseprep_pipelines.errors import ConfigurationError
 
 APPLICATION = "caseprep"
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
 
 #: The renditions that are written when nobody asks for others.
 DEFAULT_FORMATS = ("json", "txt", "srt", "vtt", "rttm", "ctm", "seglst")
@@ -131,12 +134,14 @@ class Settings(BaseSettings):
         return self.hf_token.get_secret_value() if self.hf_token else None
 
     @property
-    def catalog_url(self) -> str:
+    def catalog_url(self) -> "str | URL":
         """SQLAlchemy URL of the catalog; may hold a password, so it is never printed."""
         if self.database_url is not None:
             return self.database_url.get_secret_value()
-        folder = self.dagster_home.parent if self.remote else Path(self.storage)
-        return f"sqlite:///{folder / 'catalog.sqlite'}"
+        from sqlalchemy import URL
+
+        folder = self.dagster_home.parent if self.remote else Path(self.storage).expanduser()
+        return URL.create("sqlite", database=str(folder / "catalog.sqlite"))
 
 
 def read_settings(**overrides: object) -> Settings:

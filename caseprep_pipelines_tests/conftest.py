@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,12 +69,12 @@ class DemoRun:
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoRun]:
+def demo(tmp_path_factory: pytest.TempPathFactory) -> DemoRun:
     folder = tmp_path_factory.mktemp("demo")
     attempts = folder / "attempts.txt"
     own = environment(folder / "unused", NETWORK_ATTEMPTS=str(attempts), PYTHONPATH=str(HERE / "no_network"))
     finished = caseprep(["demo", "--out", folder / "out", "--json"], own, without_network())
-    yield DemoRun(folder / "out", json.loads(finished.stdout or "[]"), finished.returncode, finished.stderr, attempts)
+    return DemoRun(folder / "out", json.loads(finished.stdout or "[]"), finished.returncode, finished.stderr, attempts)
 
 
 def without_network() -> list[str]:

@@ -8,15 +8,14 @@ from caseprep_pipelines import __version__
 from caseprep_pipelines.assets.stage import Made, Recording, Stage
 from caseprep_pipelines.audio.documents import Origin, SourceRecording
 from caseprep_pipelines.audio.limits import Limits
-from caseprep_pipelines.audio.register import register
-from caseprep_pipelines.catalog import loading, registry, tables
+from caseprep_pipelines.audio.register import Digests, register
+from caseprep_pipelines.catalog import registry, tables
+from caseprep_pipelines.catalog.database import Catalog
 from caseprep_pipelines.custody.chain import Receipt, append
 from caseprep_pipelines.errors import ConfigurationError, Fault
 from caseprep_pipelines.rejections import Reason, RejectedRecording
 from caseprep_pipelines.settings import Settings
-from caseprep_pipelines.storage.document import Document
 from caseprep_pipelines.storage.objects import MissingObject, ObjectStore, open_store
-from caseprep_pipelines.storage.products import ProductVersion
 
 
 def limits(settings: Settings) -> Limits:
@@ -44,28 +43,26 @@ def make(recording: Recording) -> Made:
 
     name = original_name(partition, entry.name)
     stored = _exists(pipeline.objects, name)
-    received, copy = _received(recording, name if stored else None, entry.location), recording.folder / "original"
-    try:
-        source = register(
-            received,
-            partition=partition,
-            matter=entry.matter,
-            original=name,
-            origin=_origin(entry),
-            limits=limits(recording.settings),
-            scanner_command=recording.settings.scanner_command,
-            copy_to=None if stored else copy,
-        )
-        if entry.sha256 is not None and source.sha256 != entry.sha256:
+    copy = None if stored else recording.folder / "original"
+
+    def received(digests: Digests) -> None:
+        if entry.sha256 is not None and digests.sha256 != entry.sha256:
             raise RejectedRecording(Reason.CHANGED_DURING_READING)
-    except RejectedRecording as rejection:
-        # evidence is kept also when it cannot be used, but not what a scanner refused or was not registered
-        if rejection.reason in (Reason.SCANNER_REFUSED, Reason.CHANGED_DURING_READING):
-            copy.unlink(missing_ok=True)
-        raise
-    finally:
-        if copy.exists():
+        if copy is not None:
             pipeline.objects.write_file(name, copy)
+        enter_receipt(pipeline.catalog, partition, digests)
+
+    source = register(
+        _received(recording, name if stored else None, entry.location),
+        partition=partition,
+        matter=entry.matter,
+        original=name,
+        origin=_origin(entry),
+        limits=limits(recording.settings),
+        scanner_command=recording.settings.scanner_command,
+        copy_to=copy,
+        received=received,
+    )
     return Made(
         source,
         metadata={
@@ -131,19 +128,16 @@ def _origin(entry: tables.Recording) -> Origin:
     return Origin(kind="object", bucket=bucket, version_id=version, received_at=received)
 
 
-def receive(recording: Recording, _version: ProductVersion, document: Document) -> None:
-    """Enters the receipt into registry and custody: these bytes came into our hands."""
-    assert isinstance(document, SourceRecording)  # noqa: S101 - narrows the type
-    catalog = recording.pipeline.catalog
-    registry.mark_received(catalog, recording.partition, document.sha256, document.size_bytes)
-    loading.clear_rejection(catalog, recording.partition)
+def enter_receipt(catalog: Catalog, partition: str, digests: Digests) -> None:
+    """Enters into registry and custody that these bytes came into our hands, before anything is made of them."""
+    registry.mark_received(catalog, partition, digests.sha256, digests.size_bytes)
     append(
         catalog,
-        recording.partition,
+        partition,
         Receipt(
-            sha256=document.sha256,
-            md5=document.md5,
-            size_bytes=document.size_bytes,
+            sha256=digests.sha256,
+            md5=digests.md5,
+            size_bytes=digests.size_bytes,
             software=f"caseprep-pipelines {__version__}",
         ),
     )
@@ -160,5 +154,4 @@ STAGE = Stage(
     kinds=frozenset({"json", "python"}),
     batch=200,
     matter_fields=("privileged",),
-    after=receive,
 )

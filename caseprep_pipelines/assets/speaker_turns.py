@@ -13,7 +13,8 @@ from caseprep_pipelines.speech.documents import RawTranscript, SpeakerTurns
 
 def make(recording: Recording) -> Made:
     from caseprep_pipelines.renditions.rttm import turns_rttm
-    from caseprep_pipelines.speech.diarization import SpeakerBounds, diarize
+    from caseprep_pipelines.speech.diarization import diarize
+    from caseprep_pipelines.speech.diarizer import DiarizeOptions
 
     source = recording.document("source_recording", SourceRecording)
     audio = recording.document("normalized_audio", NormalizedAudio)
@@ -27,9 +28,8 @@ def make(recording: Recording) -> Made:
         files,
         raw,
         lambda: recording.pipeline.diarizer,
-        SpeakerBounds(fewest, most),
-        window_seconds=recording.settings.diarization_window_seconds,
-        progress=recording.progress(audio.duration_seconds),
+        DiarizeOptions(fewest, most, recording.settings.diarization_window_seconds),
+        recording.progress(audio.duration_seconds),
     )
     folder = recording.folder / "product"
     folder.mkdir()

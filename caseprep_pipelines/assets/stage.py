@@ -183,7 +183,7 @@ def run_one(pipeline: Pipeline, stage: Stage, partition: str, run_id: str) -> Do
 
     Raises `Fault`; a rejection is a product like any other.
     """
-    from caseprep_pipelines.catalog import progress
+    from caseprep_pipelines.catalog import loading, progress
 
     started, wall, cpu = datetime.now(UTC), time.monotonic(), _cpu_seconds()
     with pipeline.work_folder() as name:
@@ -249,9 +249,9 @@ def run_one(pipeline: Pipeline, stage: Stage, partition: str, run_id: str) -> Do
         if stage.after is not None and rejected is None:
             stage.after(recording, version, made.document)
         if rejected is not None:
-            from caseprep_pipelines.catalog.loading import record_rejection
-
-            record_rejection(pipeline.catalog, rejected)
+            loading.record_rejection(pipeline.catalog, rejected)
+        else:
+            loading.clear_rejection(pipeline.catalog, partition, stage.name)
     progress.record_product(
         pipeline.catalog,
         partition,

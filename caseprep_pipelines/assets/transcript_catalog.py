@@ -4,7 +4,7 @@ from caseprep_pipelines.assets.stage import Made, Recording, Stage
 from caseprep_pipelines.catalog.loading import load_transcript
 from caseprep_pipelines.catalog.receipt import CatalogReceipt
 from caseprep_pipelines.storage.document import Document
-from caseprep_pipelines.storage.products import ProductVersion
+from caseprep_pipelines.storage.products import MACHINE, ProductVersion
 from caseprep_pipelines.transcript.document import Transcript
 
 
@@ -29,7 +29,14 @@ def make(recording: Recording) -> Made:
 def load(recording: Recording, _version: ProductVersion, document: Document) -> None:
     assert isinstance(document, CatalogReceipt)  # noqa: S101 - narrows the type
     transcript = recording.document("transcript", Transcript)
-    load_transcript(recording.pipeline.catalog, transcript, document.transcript_version, document.transcript_digest)
+    head = recording.pipeline.products.version("transcript", recording.partition, document.transcript_version)
+    load_transcript(
+        recording.pipeline.catalog,
+        transcript,
+        document.transcript_version,
+        document.transcript_digest,
+        adopted=head.head_set_by not in (None, MACHINE),
+    )
 
 
 STAGE = Stage(

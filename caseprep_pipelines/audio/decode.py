@@ -183,6 +183,8 @@ class _StreamDecoder:
         self._start = start
         self._run: _Run | None = None
         self._seconds_per_tick = float(stream.time_base or 0)
+        # AVI carries no timestamps: FFmpeg counts packets, and counts amiss where packets hold several blocks (FTR does)
+        self._stamped = stream.container.format.name != "avi"
         stream.codec_context.thread_count = 1
 
     def decode(self, packet: "Packet") -> bool:
@@ -216,6 +218,8 @@ class _StreamDecoder:
         time = frame.time
         if time is None and frame.dts is not None:
             time = frame.dts * self._seconds_per_tick
+        if not self._stamped and self.timeline.position > 0:
+            time = None
         before = self.timeline.position
         placement = self.timeline.place(None if time is None else time - self._start, frame.samples / run.rate)
         run.fill(before + placement.silence)

@@ -6,7 +6,7 @@ import hashlib
 import os
 import shlex
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -86,16 +86,17 @@ def register(
     limits: Limits,
     scanner_command: str | None = None,
     copy_to: Path | None = None,
+    received: Callable[[Digests], None] = lambda _digests: None,
 ) -> SourceRecording:
     """The registered original whose bytes lie at `path`: hashed first, then scanned, then probed.
 
-    `original` and `origin` say where the bytes are kept and came from. Raises `RejectedRecording`, `Fault` and, for
-    the scanner, `ConfigurationError`; `copy_to` is removed again on each of them.
+    `original` and `origin` say where the bytes are kept and came from. `received` is called between scan and probe,
+    when whole, unchanged and unsuspicious bytes are in hand: evidence is kept also when it cannot be used. Raises
+    `RejectedRecording`, `Fault` and, for the scanner, `ConfigurationError`; `copy_to` is removed again on each of
+    them that comes before `received`.
     """
     with _as_fault():
         before = path.stat()
-    if before.st_size == 0:
-        raise RejectedRecording(Reason.EMPTY)
     if before.st_size > limits.max_recording_bytes:
         raise RejectedRecording(
             Reason.TOO_LARGE, f"{before.st_size} bytes, at most {limits.max_recording_bytes} are allowed"
@@ -104,11 +105,14 @@ def register(
     try:
         if scanner_command:
             scan(path, scanner_command)
-        found = probe(path, limits)
         _check_unchanged(path, before, digests.size_bytes)
     except BaseException:
         _discard(copy_to)
         raise
+    received(digests)
+    if digests.size_bytes == 0:
+        raise RejectedRecording(Reason.EMPTY)
+    found = probe(copy_to or path, limits)
     return SourceRecording(
         partition=partition,
         matter=matter,

@@ -65,6 +65,8 @@ def draw(
     from PIL import Image, ImageDraw, ImageFont
 
     height = max(24, min(96, 1600 // max(1, len(channels))))
+    # dozens of channels are drawn in broader columns, or the file would grow with them
+    coarseness = 1 + len(channels) // 24
     lane = _FLAGS + height + _TURNS + _BETWEEN
     size = (_LEFT + _WIDTH + _RIGHT, _TOP + lane * len(channels) + _AXIS)
     image = Image.new("RGB", size, _PAPER)
@@ -86,7 +88,9 @@ def draw(
         swing = np.abs(wave[:_WIDTH]).max(axis=1, initial=0.0)
         scale = (height / 2 - 1) / max(float(swing.max(initial=0.0)), 0.01)
         for column, reach in enumerate(np.rint(swing * scale).astype(int).tolist()):
-            pen.line((_LEFT + column, middle - reach, _LEFT + column, middle + reach), fill=_WAVE)
+            if column % coarseness == 0:
+                left = _LEFT + column
+                pen.rectangle((left, middle - reach, left + coarseness - 1, middle + reach), fill=_WAVE)
         pen.text((_LEFT - 8, middle), f"ch {channel}", fill=_INK, font=font, anchor="rm")
     for channel, speaker, start, end in turns:
         box(channel, start, end, _FLAGS + height, _TURNS, _SPEAKERS[speakers[speaker] % len(_SPEAKERS)])

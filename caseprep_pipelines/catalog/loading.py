@@ -136,10 +136,10 @@ def record_rejection(catalog: Catalog, rejection: Rejection, at: datetime | None
             session.execute(delete(UtteranceRow).where(UtteranceRow.partition == rejection.partition))
 
 
-def clear_rejection(catalog: Catalog, partition: str) -> None:
-    """Notes that the recording was accepted after all."""
+def clear_rejection(catalog: Catalog, partition: str, stage: str) -> None:
+    """Notes that the stage accepts the recording after all; another stage's rejection stands."""
     with catalog.writing() as session:
-        session.execute(delete(RejectionRow).where(RejectionRow.partition == partition))
+        session.execute(delete(RejectionRow).where(RejectionRow.partition == partition, RejectionRow.stage == stage))
 
 
 def rejections(catalog: Catalog, partitions: Collection[str] | None = None) -> dict[str, RejectionRow]:

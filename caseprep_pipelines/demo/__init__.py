@@ -35,7 +35,7 @@ def write_matters(incoming: Path) -> None:
     for matter, title in _manifest()["matters"].items():
         folder = incoming / matter
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "matter.toml").write_text(f"title = {json.dumps(title)}\nlanguage = \"en\"\n", encoding="utf-8")
+        (folder / "matter.toml").write_text(f'title = {json.dumps(title)}\nlanguage = "en"\n', encoding="utf-8")
 
 
 def _manifest() -> dict:  # type: ignore[type-arg]

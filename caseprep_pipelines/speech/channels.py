@@ -56,9 +56,9 @@ def channels_are_speakers(channels: Sequence[ChannelSpeech]) -> bool:
     if not total:
         return False
     ordered = np.sort(loudness, axis=0)
-    contested = (speech.sum(axis=0) > 1) & (
-        ordered[-1] - np.where(np.isfinite(ordered[-2]), ordered[-2], -1e9) < BLEED_DB
-    )
+    # -inf where at most one channel speaks
+    second = np.where(np.isfinite(ordered[-2]), ordered[-2], -1e9)
+    contested = anybody & (ordered[-1] - second < BLEED_DB)
     loudest = np.argmax(loudness, axis=0)
     enough = max(MIN_OWN_SECONDS / FRAME_SECONDS, MIN_OWN_RATIO * total)
     owners = [at for at in range(len(channels)) if ((loudest == at) & anybody).sum() >= enough]

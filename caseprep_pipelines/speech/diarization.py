@@ -17,7 +17,7 @@ from caseprep_pipelines.audio.documents import ChannelAudio, NormalizedAudio
 from caseprep_pipelines.audio.reading import Samples, blocks, read_span
 from caseprep_pipelines.speech.channels import ChannelSpeech, channel_turns, channels_are_speakers
 from caseprep_pipelines.speech.diarizer import DiarizeOptions, Diarizer, LoadDiarizer, WindowTurn, WindowTurns
-from caseprep_pipelines.speech.documents import DiarizationSettings, RawTranscript, SpeakerTurns, Span, Turn
+from caseprep_pipelines.speech.documents import DiarizationSettings, RawTranscript, Span, SpeakerTurns, Turn
 from caseprep_pipelines.speech.linking import LINKING_THRESHOLD, link
 from caseprep_pipelines.speech.transcriber import Progress, no_progress
 from caseprep_pipelines.speech.voice_activity import FRAME_SECONDS, Frames, frame_powers
@@ -150,23 +150,20 @@ def _mixed(folder: Path, channels: Sequence[ChannelAudio], span: Span) -> Sample
 
 def _people(said: Sequence[WindowTurns], options: DiarizeOptions) -> list[list[str]]:
     """A label for every speaker of every window: `SPEAKER_00`, … in order of first appearance."""
-    seconds = [
-        [
-            sum(turn.end - turn.start for turn in window.turns if turn.speaker == row)
-            for row in range(len(window.centroids))
-        ]
-        for window in said
-    ]
+    seconds = [[_spoken(window, row) for row in range(len(window.centroids))] for window in said]
     persons = link(
         [window.centroids for window in said],
         seconds,
         min_speakers=options.min_speakers,
         max_speakers=options.max_speakers,
     )
-    order = list(
-        dict.fromkeys(persons[number][turn.speaker] for number, window in enumerate(said) for turn in window.turns)
-    )
+    heard = [persons[number][turn.speaker] for number, window in enumerate(said) for turn in window.turns]
+    order = list(dict.fromkeys(heard))
     return [[f"SPEAKER_{order.index(person):02d}" if person in order else "" for person in row] for row in persons]
+
+
+def _spoken(window: WindowTurns, speaker: int) -> float:
+    return sum(turn.end - turn.start for turn in window.turns if turn.speaker == speaker)
 
 
 def _product(

@@ -1,4 +1,4 @@
-"""What every diarizer of one stretch of audio must do: the seam behind which pyannote.audio stands. No engine belongs here."""
+"""What every diarizer of a stretch of audio must do: the seam behind which pyannote.audio stands. No engine here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from caseprep_pipelines.speech.transcriber import Progress, no_progress
 
 @dataclass(frozen=True)
 class DiarizeOptions:
-    """What a matter or an operator asks for. Bounds steer, they do not force: somebody who never speaks is not found."""
+    """What a matter or an operator asks for. Bounds steer and do not force: who never speaks is not found."""
 
     min_speakers: int | None = None
     max_speakers: int | None = None

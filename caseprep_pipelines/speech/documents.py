@@ -15,7 +15,7 @@ class Suspicion(StrEnum):
     TOO_FAST = "too-fast"
     NO_SPEECH_DETECTED = "no-speech-detected"
     SPEECH_WITHOUT_WORDS = "speech-without-words"
-    TOKEN_LIMIT = "token-limit"
+    TOKEN_LIMIT = "token-limit"  # noqa: S105
     """The decoder stopped at its limit of tokens; words may be missing after it."""
 
 
@@ -135,7 +135,7 @@ class DiarizationSettings(Part):
 
 
 class SpeakerTurns(Document):
-    """Who spoke when, twice: as heard (turns may overlap) and exclusively (at most one speaker at a time on a channel)."""
+    """Who spoke when, twice: as heard (turns may overlap) and exclusively (one speaker at a time on a channel)."""
 
     document: Literal["speaker_turns"] = "speaker_turns"
     schema_version: Literal[1] = 1

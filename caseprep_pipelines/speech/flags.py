@@ -69,10 +69,8 @@ def too_fast(words: Sequence[Word]) -> bool:
 def strays(words: Sequence[Word], speech: Sequence[Span]) -> bool:
     """Whether two words running stand where no speech was detected (one alone: most segments')."""
     away = [
-        all(
-            not (span.start - STRAY_SECONDS <= (word.start + word.end) / 2 <= span.end + STRAY_SECONDS) for span in near
-        )
-        for word, near in _beside(words, speech)
+        all(not span.start - STRAY_SECONDS <= middle <= span.end + STRAY_SECONDS for span in near)
+        for middle, near in _beside(words, speech)
     ]
     return any(a and b for a, b in pairwise(away)) or (len(away) == 1 and away[0])
 
@@ -111,15 +109,15 @@ def _loops(words: Sequence[str], size: int, times: int) -> bool:
     return False
 
 
-def _beside(words: Sequence[Word], speech: Sequence[Span]) -> list[tuple[Word, Sequence[Span]]]:
-    """Each word with the spans that could be near it; both come in order of time."""
-    pairs: list[tuple[Word, Sequence[Span]]] = []
+def _beside(words: Sequence[Word], speech: Sequence[Span]) -> list[tuple[float, Sequence[Span]]]:
+    """The middle of each word with the span that could be near it; both come in order of time."""
+    pairs: list[tuple[float, Sequence[Span]]] = []
     first = 0
     for word in words:
         middle = (word.start + word.end) / 2
         while first < len(speech) and speech[first].end + STRAY_SECONDS < middle:
             first += 1
-        pairs.append((word, speech[first : first + 1]))
+        pairs.append((middle, speech[first : first + 1]))
     return pairs
 
 

@@ -1,4 +1,4 @@
-"""pyannote.audio 4 as a `Diarizer`, from a local pipeline directory (community-1's layout or the older agglomerative one).
+"""pyannote.audio 4 as a `Diarizer`, from a local pipeline directory: community-1's layout or the older agglomerative.
 
 Windows and their linking belong in `diarization` and `linking`. pyannote.audio reports usage to its makers unless told
 otherwise before it is imported, so nothing else in the project may import it first.
@@ -198,7 +198,7 @@ def _import_pyannote() -> Any:
 
     set_telemetry_metrics(False)
     # it prints to standard output when it cannot find as many speakers as asked for
-    clustering.print = lambda *_, **__: None
+    vars(clustering)["print"] = lambda *_, **__: None
     return pyannote.audio
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from caseprep_pipelines.audio.documents import ChannelAudio, NormalizedAudio
 from caseprep_pipelines.speech.documents import ChannelTranscript, RawTranscript, Segment
 from caseprep_pipelines.speech.flags import flag_segment, speech_without_words
-from caseprep_pipelines.speech.transcriber import Progress, Transcriber, TranscribeOptions, no_progress
+from caseprep_pipelines.speech.transcriber import Progress, TranscribeOptions, Transcriber, no_progress
 from caseprep_pipelines.speech.voice_activity import detect
 
 
@@ -47,7 +47,7 @@ def transcribe(
 
 
 def draft_text(raw: RawTranscript) -> str:
-    """The words without speakers, one line for each segment with its start: what can be read before speakers are known."""
+    """The words without speakers, a line for each segment with its start: readable before speakers are known."""
     several = len(raw.channels) > 1
     segments = sorted(
         ((segment.start, channel.channel, segment) for channel in raw.channels for segment in channel.segments),

@@ -110,7 +110,7 @@ def detect(path: Path) -> VoiceActivity:
 
 
 def speech_probabilities(pieces: Iterable[Samples]) -> Iterator[Frames]:
-    """The detector's probabilities for consecutive pieces of one channel, whose lengths are whole frames (but the last).
+    """The detector's probabilities for consecutive pieces of one channel, each but the last a number of whole frames.
 
     Bit for bit what `faster_whisper.vad.get_vad_model()` returns for the whole channel, which has no way to be called
     piece by piece: so the network behind it is run here, with its state and the 64 samples before each frame carried
@@ -135,7 +135,8 @@ def speech_probabilities(pieces: Iterable[Samples]) -> Iterator[Frames]:
 
 def frame_powers(samples: Samples) -> Frames:
     """Mean square of each frame, shape `(frames,)`; the last frame is filled up with silence."""
-    return np.square(_framed(samples)).mean(axis=1, dtype=np.float32)
+    powers: Frames = np.square(_framed(samples)).mean(axis=1, dtype=np.float32)
+    return powers
 
 
 def speech_frames(probabilities: Frames) -> list[tuple[int, int]]:

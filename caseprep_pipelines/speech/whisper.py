@@ -33,7 +33,7 @@ from caseprep_pipelines.speech.engines import keep_private, usable_cores
 from caseprep_pipelines.speech.transcriber import Heard, Progress, TranscribeOptions, no_progress
 
 MAX_NEW_TOKENS = 220
-"""What Whisper's context of 448 tokens leaves beside the longest prompt, and about what it was trained to say in 30 s."""
+"""What Whisper's context of 448 tokens leaves beside the longest prompt; it was trained to say 224 in 30 s."""
 HOTWORD_TOKENS = 223
 """faster-whisper cuts the vocabulary after so many tokens, in the middle of a name if need be."""
 LANGUAGE_CLIPS = 4
@@ -100,12 +100,12 @@ class WhisperTranscriber:
             segments: list[Segment] = []
             done = 0.0
             batches = list(_batches(clips, self.batch_size))
+
+            def decode(batch: Sequence[tuple[int, Span]]) -> list[Segment]:
+                return self._decode(channel, batch, language, settings)
+
             with ThreadPoolExecutor(self.workers, thread_name_prefix="whisper") as pool:
-                for batch, said in zip(
-                    batches,
-                    pool.map(lambda batch: self._decode(channel, batch, language, settings), batches),
-                    strict=True,
-                ):
+                for batch, said in zip(batches, pool.map(decode, batches), strict=True):
                     segments.extend(said)
                     done += sum(clip.end - clip.start for _, clip in batch)
                     progress(done)
@@ -302,7 +302,7 @@ def _engine_class() -> Any:
 
         return ctranslate2.StorageView.from_array(torch.as_tensor(batch, device="cuda")[at : at + 1].contiguous())
 
-    class Engine(faster_whisper.WhisperModel):  # type: ignore[misc]
+    class Engine(faster_whisper.WhisperModel):
         def encode(self, features: Any) -> Any:
             if self.model.device != "cpu" or features.ndim == 2 or len(features) == 1:
                 return super().encode(features)

@@ -79,8 +79,8 @@ def _encode(audio: Audio, track: av.AudioStream) -> Sequence[av.Packet]:
     packets = []
     step = audio.rate // 10
     for first in range(0, audio.samples.shape[1], step):
-        part = np.ascontiguousarray(audio.samples[:, first : first + step])
-        frame = av.AudioFrame.from_ndarray(part, format="fltp", layout=audio.layout)
+        part = np.ascontiguousarray(audio.samples[:, first : first + step].T).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(part, format="flt", layout=audio.layout)
         frame.sample_rate = audio.rate
         frame.pts, frame.time_base = first, Fraction(1, audio.rate)
         for converted in resampler.resample(frame):

@@ -4,6 +4,7 @@ import hashlib
 import os
 import resource
 import shutil
+import struct
 from collections import namedtuple
 from pathlib import Path
 
@@ -105,7 +106,8 @@ def test_eight_channels_of_a_codec_that_keeps_them_apart(tmp_path: Path, normali
     product, samples = normalized(mux(tmp_path / "x.mp4", Audio(surround, 48_000, "aac", "7.1")))
     assert len(product.channels) == 8
     loudest = [np.abs(np.fft.rfft(channel[:32_000])).argmax() / 2 for channel in samples]
-    assert sorted(loudest) == pytest.approx([300 * (n + 1) for n in range(8)], abs=2)
+    # the fourth is the low-frequency channel, which AAC cuts off above 120 Hz or so
+    assert loudest[:3] + loudest[4:] == pytest.approx([300 * (n + 1) for n in range(8) if n != 3], abs=2)
 
 
 def test_all_audio_tracks_of_a_video_are_kept(tmp_path: Path, normalized: Normalize) -> None:
@@ -194,9 +196,9 @@ def test_clipping_is_counted_before_anything_is_converted(
 
 
 def test_a_silent_hour_is_a_recording_and_takes_little_memory(tmp_path: Path) -> None:
-    path = wav(tmp_path / "x.wav", np.zeros(160, np.float32), np.zeros(160, np.float32))
+    path = wav(tmp_path / "x.wav", np.zeros(160, np.float32))
     data = bytearray(path.read_bytes())
-    length = 3600 * 16_000 * 4
+    length = 3600 * 16_000 * 2
     data[4:8] = (length + 36).to_bytes(4, "little")
     data[40:44] = length.to_bytes(4, "little")
     path.write_bytes(data)
@@ -214,9 +216,8 @@ def test_a_silent_hour_is_a_recording_and_takes_little_memory(tmp_path: Path) ->
     folder.mkdir()
     product = normalize(path, registered(path), folder, Limits(), watch)
     assert product.duration_seconds == 3600
-    assert [channel.loudness_lufs for channel in product.channels] == [None, None]
-    assert [channel.silence_ratio for channel in product.channels] == [1.0, 1.0]
-    assert not product.dual_mono
+    assert [channel.loudness_lufs for channel in product.channels] == [None]
+    assert [channel.silence_ratio for channel in product.channels] == [1.0]
     assert seconds == sorted(seconds)
     assert 0 < peak < 200 * 10**6
 
@@ -328,3 +329,50 @@ def test_the_digest_is_that_of_the_file(tmp_path: Path, normalized: Normalize) -
     (flac,) = tmp_path.glob("normalized-*/channel-00.flac")
     assert product.channels[0].sha256 == hashlib.sha256(flac.read_bytes()).hexdigest()
     assert len(read_flac(flac)) == product.channels[0].samples == 32_000
+
+
+def test_a_courtroom_recorders_trm_file_gives_its_four_channels(tmp_path: Path, normalized: Normalize) -> None:
+    # For The Record: RIFF/AVI, audio tag 0x4180, each packet one mono ADTS AAC frame per channel, one after the other
+    rate, channels = 16_000, 4
+    frames = [
+        _adts_frames(mux(tmp_path / f"{n}.aac", Audio(tone(400 * (n + 1), -12, 3, rate)[None], rate, "aac")))
+        for n in range(channels)
+    ]
+    packets = [b"".join(together) for together in zip(*frames, strict=True)]
+    (tmp_path / "x.trm").write_bytes(_avi(packets, 0x4180, channels, rate, samples_in_packet=1024))
+    product, samples = normalized(tmp_path / "x.trm")
+    assert len(product.channels) == channels
+    assert product.gaps == ()
+    for number, channel in enumerate(samples):
+        spectrum = np.abs(np.fft.rfft(channel[16_000:32_000]))
+        assert spectrum.argmax() == pytest.approx(400 * (number + 1), abs=2)
+
+
+def _adts_frames(path: Path) -> list[bytes]:
+    data, frames = path.read_bytes(), []
+    while data:
+        length = (data[3] & 3) << 11 | data[4] << 3 | data[5] >> 5
+        frames.append(data[:length])
+        data = data[length:]
+    return frames
+
+
+def _avi(packets: list[bytes], tag: int, channels: int, rate: int, samples_in_packet: int) -> bytes:
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return name + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2)
+
+    def group(name: bytes, body: bytes) -> bytes:
+        return chunk(b"LIST", name + body)
+
+    largest = max(map(len, packets))
+    main = struct.pack("<14I", 1_000_000 * samples_in_packet // rate, 0, 0, 0x10, len(packets), 0, 1, largest, *[0] * 6)
+    stream = struct.pack("<4s4sIHHIIIIIIIIHHHH", b"auds", b"\0" * 4, 0, 0, 0, 0, samples_in_packet, rate, 0,
+                         len(packets), largest, 0, 0, 0, 0, 0, 0)  # fmt: skip
+    wave = struct.pack("<HHIIHHH", tag, channels, rate, 16_000, samples_in_packet, 16, 0)
+    header = group(b"hdrl", chunk(b"avih", main) + group(b"strl", chunk(b"strh", stream) + chunk(b"strf", wave)))
+    index, offset = b"", 4
+    for packet in packets:
+        index += struct.pack("<4sIII", b"00wb", 0x10, offset, len(packet))
+        offset += 8 + len(packet) + len(packet) % 2
+    movie = group(b"movi", b"".join(chunk(b"00wb", packet) for packet in packets))
+    return chunk(b"RIFF", b"AVI " + header + movie + chunk(b"idx1", index))

@@ -118,7 +118,5 @@ def test_what_is_no_recording_is_left_alone(name: str) -> None:
 
 @given(since=st.integers(0, 120), modified=st.integers(-120, 120), settle=st.integers(1, 60))
 def test_settled_means_that_both_clocks_have_stood_still(since: int, modified: int, settle: int) -> None:
-    whole = settled(
-        NOW - timedelta(seconds=since), NOW - timedelta(seconds=modified), NOW, timedelta(seconds=settle)
-    )
+    whole = settled(NOW - timedelta(seconds=since), NOW - timedelta(seconds=modified), NOW, timedelta(seconds=settle))
     assert whole == (since >= settle and modified >= settle)

@@ -154,7 +154,9 @@ def test_a_rejection_is_noted_with_its_reason_and_the_newest_stands(catalog: Cat
     assert loading.rejections(catalog, [partition])[partition].at == first.at
     loading.record_rejection(catalog, rejection(partition, Reason.PRIVILEGED, "source_recording"))
     assert loading.rejections(catalog, [partition, "nobody"])[partition].reason == "privileged"
-    loading.clear_rejection(catalog, partition)
+    loading.clear_rejection(catalog, partition, "normalized_audio")
+    assert loading.rejections(catalog, [partition])
+    loading.clear_rejection(catalog, partition, "source_recording")
     assert loading.rejections(catalog) == {}
 
 

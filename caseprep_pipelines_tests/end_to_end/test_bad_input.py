@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,8 @@ PHONE = next(demo.path for demo in demo_recordings() if demo.path.suffix == ".wa
 VIDEO = next(demo.path for demo in demo_recordings() if demo.path.suffix == ".mp4" and demo.status == "done")
 HOSTILE_NAMES = [
     "two words.wav",
-    "it's \"quoted\" & <marked> $HOME `id`.wav",
-    "Zeugin Müller – ‮ 証人.wav",
+    'it\'s "quoted" & <marked> $HOME `id`.wav',
+    "Zeugin Müller – \u202e 証人.wav",
     "--out.wav",
     "..%2f..%2fetc.wav",
     "x" * 240 + ".wav",
@@ -45,7 +44,7 @@ class Ran:
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     folder = tmp_path_factory.mktemp("bad")
     inputs = folder / "inputs"
     inputs.mkdir()
@@ -76,7 +75,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
     own = environment(folder)
     finished = caseprep(["transcribe", inputs, "--out", folder / "out", "--json"], own)
     summary = {str(Path(e["input"]).relative_to(inputs)): e for e in json.loads(finished.stdout or "[]")}
-    yield Ran(folder / "out", inputs, before, finished.returncode, finished.stderr, summary, folder / "storage")
+    return Ran(folder / "out", inputs, before, finished.returncode, finished.stderr, summary, folder / "storage")
 
 
 @pytest.mark.parametrize(
