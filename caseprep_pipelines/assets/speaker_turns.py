@@ -62,9 +62,8 @@ def _draw(path: Path, audio: NormalizedAudio, files: Path, raw: RawTranscript, t
         speech=[(rows[c.channel], span.start, span.end) for c in raw.channels for span in c.speech],
         turns=[(rows.get(turn.channel, 0), turn.speaker, turn.start, turn.end) for turn in turns.turns],
         flagged=[
-            (rows[c.channel], span.start, span.end)
-            for c in raw.channels
-            for span in (*(s for s in c.segments if s.flags), *c.flagged)
+            *((rows[c.channel], s.start, s.end) for c in raw.channels for s in c.segments if s.flags),
+            *((rows[c.channel], span.start, span.end) for c in raw.channels for span in c.flagged),
         ],
     )
 

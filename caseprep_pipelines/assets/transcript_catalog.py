@@ -10,7 +10,7 @@ from caseprep_pipelines.transcript.document import Transcript
 
 def make(recording: Recording) -> Made:
     transcript = recording.document("transcript", Transcript)
-    head = recording.pipeline.products.head("transcript", recording.partition)
+    head = recording.pipeline.products.version("transcript", recording.partition)
     words = sum(len(utterance.words) for utterance in transcript.utterances)
     receipt = CatalogReceipt(
         partition=recording.partition,

@@ -18,7 +18,7 @@ def make(recording: Recording) -> Made:
     transcript = recording.document("transcript", Transcript)
     raw = recording.document("raw_transcript", RawTranscript)
     turns = recording.document("speaker_turns", SpeakerTurns)
-    head = recording.pipeline.products.head("transcript", recording.partition)
+    head = recording.pipeline.products.version("transcript", recording.partition)
     folder = recording.folder / "product"
     folder.mkdir()
     renditions = render(transcript, turns, raw, recording.settings.formats, folder, version=head.version)

@@ -183,7 +183,7 @@ class _StreamDecoder:
         self._start = start
         self._run: _Run | None = None
         self._seconds_per_tick = float(stream.time_base or 0)
-        # AVI carries no timestamps: FFmpeg counts packets, and counts amiss where packets hold several blocks (FTR does)
+        # AVI carries no timestamps: FFmpeg counts packets, wrongly where packets hold several blocks (as FTR writes)
         self._stamped = stream.container.format.name != "avi"
         stream.codec_context.thread_count = 1
 

@@ -381,7 +381,7 @@ def _bars(progress: Progress) -> type:
             self.counts = kwargs.get("name") == "huggingface_hub.snapshot_download"
             self.bytes = 0
             kwargs["disable"] = True
-            super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
+            super().__init__(*args, **kwargs)
 
         def update(self, n: float | None = 1) -> None:
             if self.counts:

@@ -109,9 +109,10 @@ def s3_client(settings: Settings) -> "S3Client":
     """An S3 client from Dagster's own resource, so that ours and other people's assets are configured alike."""
     from dagster_aws.s3 import S3Resource
 
-    return S3Resource(
+    client: S3Client = S3Resource(
         endpoint_url=settings.s3_endpoint_url, region_name=settings.s3_region, max_attempts=8
     ).get_client()
+    return client
 
 
 def open_objects(settings: Settings) -> ObjectStore:

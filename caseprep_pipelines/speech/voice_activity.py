@@ -208,6 +208,8 @@ def span_frames(spans: Iterable[Span]) -> list[tuple[int, int]]:
 
 
 def _padded(speech: Sequence[tuple[int, int]], frames: int) -> list[_Piece]:
+    if not speech:
+        return []
     pad = _frames(SPEECH_PAD_SECONDS)
     middles = [(before[1] + after[0]) // 2 for before, after in pairwise(speech)]
     floors, ceilings = [0, *middles], [*middles, frames]

@@ -1,0 +1,133 @@
+"""The upload sensor's ticks against a real instance and a real catalog."""
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from caseprep_pipelines.assets import STAGES
+from caseprep_pipelines.automation.decisions import BACKOFF, RANGE_FROM
+from caseprep_pipelines.automation.sensors import evaluate, partitions_in_flight
+from caseprep_pipelines.catalog import loading, progress, registry
+from caseprep_pipelines.definitions import build_defs
+from caseprep_pipelines.resources.pipeline import Pipeline
+from caseprep_pipelines.settings import read_settings
+
+NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
+LATER = NOW + timedelta(minutes=5)
+NAMES = [stage.name for stage in STAGES]
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Pipeline:
+    return Pipeline(read_settings(storage=str(tmp_path / "storage"), dagster_home=tmp_path / "dagster"))
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+def upload(pipeline: Pipeline, count: int, first: int = 0) -> None:
+    folder = Path(pipeline.settings.storage) / "incoming" / "2024-cv-1"
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(first, first + count):
+        path = folder / f"{number}.wav"
+        path.write_bytes(str(number).encode())
+        os.utime(path, (NOW.timestamp(), NOW.timestamp()))
+
+
+def requests(result: dg.SensorResult | dg.SkipReason) -> list[dg.RunRequest]:
+    return list(result.run_requests or ()) if isinstance(result, dg.SensorResult) else []
+
+
+def test_an_upload_becomes_a_partition_and_a_run_over_the_whole_graph(
+    pipeline: Pipeline, instance: dg.DagsterInstance
+) -> None:
+    upload(pipeline, 1)
+    assert requests(evaluate(pipeline, instance, NOW)) == []
+    (request,) = requests(evaluate(pipeline, instance, LATER))
+    assert request.partition_key in instance.get_dynamic_partitions("recordings")
+    assert [key.path[-1] for key in request.asset_selection or ()] == NAMES
+
+
+def test_many_uploads_share_one_run_of_the_first_stage(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
+    upload(pipeline, RANGE_FROM + 2)
+    evaluate(pipeline, instance, NOW)
+    (request,) = requests(evaluate(pipeline, instance, LATER))
+    keys = instance.get_dynamic_partitions("recordings")
+    assert request.tags["dagster/asset_partition_range_start"] == keys[0]
+    assert request.tags["dagster/asset_partition_range_end"] == keys[-1]
+    assert [key.path[-1] for key in request.asset_selection or ()] == ["source_recording"]
+
+
+def start(instance: dg.DagsterInstance, request: dg.RunRequest) -> dg.DagsterRun:
+    @dg.job
+    def work() -> None: ...
+
+    tags = {**request.tags, **({"dagster/partition": request.partition_key} if request.partition_key else {})}
+    return instance.create_run_for_job(work, status=dg.DagsterRunStatus.STARTED, tags=tags)
+
+
+@pytest.mark.parametrize("count", [1, RANGE_FROM + 1])
+def test_what_is_running_is_not_asked_for_again(pipeline: Pipeline, instance: dg.DagsterInstance, count: int) -> None:
+    upload(pipeline, count)
+    evaluate(pipeline, instance, NOW)
+    (request,) = requests(evaluate(pipeline, instance, LATER))
+    run = start(instance, request)
+    keys = instance.get_dynamic_partitions("recordings")
+    assert partitions_in_flight(instance, "recordings", keys) == set(keys)
+    assert requests(evaluate(pipeline, instance, LATER)) == []
+    instance.report_run_canceled(run)
+    assert len(requests(evaluate(pipeline, instance, LATER))) == 1
+
+
+def test_what_failed_is_driven_again_when_its_time_has_come(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
+    upload(pipeline, 1)
+    evaluate(pipeline, instance, NOW)
+    (request,) = requests(evaluate(pipeline, instance, LATER))
+    key = str(request.partition_key)
+    loading.record_fault(pipeline.catalog, key, "source_recording", "Fault", "the disk is full", LATER)
+    assert requests(evaluate(pipeline, instance, LATER + BACKOFF[0] / 2)) == []
+    assert len(requests(evaluate(pipeline, instance, LATER + BACKOFF[0]))) == 1
+
+
+def test_a_finished_recording_is_never_run_again(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
+    upload(pipeline, 1)
+    evaluate(pipeline, instance, NOW)
+    (request,) = requests(evaluate(pipeline, instance, LATER))
+    for name in NAMES:
+        progress.record_product(
+            pipeline.catalog, str(request.partition_key), name, version="000001-0", digest="0" * 64, code_version="c",
+            inputs={}, rejected=False, run_id="r",
+        )  # fmt: skip
+    assert requests(evaluate(pipeline, instance, LATER + timedelta(days=30))) == []
+
+
+def test_a_partition_that_dagster_lost_track_of_is_added_again(
+    pipeline: Pipeline, instance: dg.DagsterInstance
+) -> None:
+    """The daemon died between the registry's write and Dagster's."""
+    new = registry.NewRecording("2024-cv-1", "a.wav", "/nowhere/a.wav", "a" * 64)
+    (entry,) = registry.register(pipeline.catalog, [new], "upload-sensor")
+    evaluate(pipeline, instance, NOW)
+    assert instance.get_dynamic_partitions("recordings") == [entry.partition]
+
+
+def test_what_a_command_registered_is_the_commands_own_business(
+    pipeline: Pipeline, instance: dg.DagsterInstance
+) -> None:
+    new = registry.NewRecording("2024-cv-1", "a.wav", "/nowhere/a.wav", "a" * 64)
+    registry.register(pipeline.catalog, [new], "transcribe")
+    assert requests(evaluate(pipeline, instance, NOW)) == []
+
+
+def test_the_sensor_is_listed_and_off_until_somebody_turns_it_on(tmp_path: Path) -> None:
+    (sensor,) = build_defs(read_settings(storage=str(tmp_path), model="demo", diarization="demo")).sensors or ()
+    assert isinstance(sensor, dg.SensorDefinition)
+    assert sensor.name == "upload_sensor"
+    assert sensor.default_status == dg.DefaultSensorStatus.STOPPED

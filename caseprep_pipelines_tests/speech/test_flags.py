@@ -1,0 +1,96 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from caseprep_pipelines.speech.documents import Segment, Span, Suspicion, Word
+from caseprep_pipelines.speech.flags import (
+    UNHEARD_SECONDS,
+    compression_ratio,
+    flag_segment,
+    speech_without_words,
+)
+
+
+def spoken(text: str, start: float = 0.0, each: float = 0.3, probability: float = 0.9) -> tuple[Word, ...]:
+    return tuple(
+        Word(text=word, start=start + each * at, end=start + each * (at + 1), probability=probability)
+        for at, word in enumerate(text.split())
+    )
+
+
+def segment(words: tuple[Word, ...], log_probability: float = -0.2) -> Segment:
+    return Segment(
+        clip=0,
+        start=words[0].start,
+        end=words[-1].end,
+        words=words,
+        average_log_probability=log_probability,
+        no_speech_probability=0.0,
+        compression_ratio=compression_ratio(" ".join(word.text for word in words)),
+    )
+
+
+EVERYWHERE = (Span(start=0.0, end=1000.0),)
+
+
+def flags(words: tuple[Word, ...], speech: tuple[Span, ...] = EVERYWHERE, **changes: float) -> tuple[Suspicion, ...]:
+    return flag_segment(segment(words, **changes), speech).flags
+
+
+def test_ordinary_speech_is_not_suspicious() -> None:
+    assert flags(spoken("I signed the letter on the fourth of March, and nobody else was there.")) == ()
+
+
+@pytest.mark.parametrize("text", ["thank you " * 4, "no " * 6, "I did not sign the letter. " * 3, "he said so " * 60])
+def test_loops_are_flagged(text: str) -> None:
+    assert flags(spoken(text)) == (Suspicion.REPETITION,)
+
+
+@pytest.mark.parametrize("text", ["No, no, no.", "Yes. Yes. I did.", "I saw it, I saw it clearly."])
+def test_people_repeat_themselves(text: str) -> None:
+    assert flags(spoken(text)) == ()
+
+
+def test_improbable_words_are_flagged() -> None:
+    assert flags(spoken("I signed it", probability=0.2)) == (Suspicion.LOW_PROBABILITY,)
+    assert flags(spoken("I signed it"), log_probability=-1.4) == (Suspicion.LOW_PROBABILITY,)
+
+
+def test_more_words_than_anybody_can_say_are_flagged() -> None:
+    text = "did you see Mister Carter before the tenth of August"
+    assert flags(spoken(text, each=0.05)) == (Suspicion.TOO_FAST,)
+    assert flags(spoken(text, each=0.2)) == ()
+
+
+def test_words_where_nobody_speaks_are_flagged() -> None:
+    speech = (Span(start=0.0, end=1.0), Span(start=60.0, end=61.0))
+    assert flags(spoken("Thank you for watching", start=30.0), speech) == (Suspicion.NO_SPEECH_DETECTED,)
+    assert flags(spoken("Yes", start=30.0), speech) == (Suspicion.NO_SPEECH_DETECTED,)
+    assert flags(spoken("Yes, I did", start=60.0), speech) == ()
+    assert flags(spoken("Yes, I did"), ()) == (Suspicion.NO_SPEECH_DETECTED,)
+
+
+def test_what_the_recogniser_itself_flagged_stays() -> None:
+    cut_off = segment(spoken("I signed it")).model_copy(update={"flags": (Suspicion.TOKEN_LIMIT,)})
+    assert flag_segment(cut_off, EVERYWHERE).flags == (Suspicion.TOKEN_LIMIT,)
+
+
+def test_speech_without_words_is_flagged_where_it_is() -> None:
+    speech = (Span(start=0.0, end=5.0), Span(start=10.0, end=11.0), Span(start=20.0, end=24.0))
+    words = (*spoken("yes", start=1.0), *spoken("I did", start=20.5))
+    found = [(span.start, span.end) for span in speech_without_words(speech, words)]
+    assert found == [(1.8, 5.0), (21.6, 24.0)]
+
+
+times = st.floats(0, 100, allow_nan=False).map(lambda value: round(value, 2))
+
+
+@given(st.lists(st.tuples(times, times), max_size=20), st.lists(times, max_size=20))
+def test_unheard_speech_lies_in_speech_and_away_from_words(stretches: list, starts: list) -> None:
+    edges = sorted({edge for stretch in stretches for edge in stretch})
+    speech = tuple(Span(start=a, end=b) for a, b in zip(edges[::2], edges[1::2], strict=False))
+    words = [Word(text="yes", start=start, end=start + 0.3, probability=1.0) for start in sorted(starts)]
+    for span in speech_without_words(speech, words):
+        assert span.end - span.start >= UNHEARD_SECONDS
+        assert any(held.start <= span.start and span.end <= held.end for held in speech)
+        assert all(word.end <= span.start or word.start >= span.end for word in words)

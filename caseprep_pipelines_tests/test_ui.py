@@ -1,0 +1,88 @@
+"""Dagster's UI as `make dev` opens it, in a real browser."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Error, Page, expect, sync_playwright
+
+from caseprep_pipelines.assets import STAGES
+from caseprep_pipelines_tests.conftest import environment
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync"]  # fmt: skip
+#: Where `make dev`'s pictures for the documentation go, when somebody asks for them.
+PICTURES = os.environ.get("PICTURES")
+MINUTE = 60_000
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="Chromium is not installed"),
+]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder, port = tmp_path_factory.mktemp("dev"), free_port()
+    log = (folder / "log").open("w")
+    served = subprocess.Popen(
+        [sys.executable, "-m", "caseprep_pipelines.dev", "--host", "127.0.0.1", "--port", str(port)],
+        env=environment(folder), stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(served.pid, signal.SIGINT)
+        try:
+            served.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(served.pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def page(address: str) -> Iterator[Page]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        page = browser.new_page(viewport={"width": 1500, "height": 900})
+        page.set_default_timeout(2 * MINUTE)
+        for _ in range(240):
+            try:
+                if page.request.get(f"{address}/server_info").ok:
+                    break
+            except Error:
+                page.wait_for_timeout(500)
+        yield page
+        browser.close()
+
+
+def picture(page: Page, name: str) -> None:
+    if PICTURES:
+        page.wait_for_timeout(3000)
+        page.screenshot(path=Path(PICTURES) / f"{name}.png")
+
+
+def test_the_graph_is_there_and_a_recording_can_be_materialized(page: Page, address: str) -> None:
+    page.goto(f"{address}/asset-groups")
+    for stage in STAGES:
+        expect(page.get_by_text(stage.name, exact=True).first).to_be_visible(timeout=2 * MINUTE)
+    picture(page, "asset-graph")
+
+    page.goto(f"{address}/assets/source_recording?view=partitions")
+    page.get_by_role("button", name="Materialize").first.click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_be_visible()
+    page.wait_for_timeout(1000)
+    picture(page, "dialog")
