@@ -62,7 +62,7 @@ def channels_are_speakers(channels: Sequence[ChannelSpeech]) -> bool:
     loudest = np.argmax(loudness, axis=0)
     enough = max(MIN_OWN_SECONDS / FRAME_SECONDS, MIN_OWN_RATIO * total)
     owners = [at for at in range(len(channels)) if ((loudest == at) & anybody).sum() >= enough]
-    return len(owners) > 1 and contested.sum() / total <= MAX_CONTESTED_RATIO
+    return len(owners) > 1 and bool(contested.sum() <= MAX_CONTESTED_RATIO * total)
 
 
 def channel_turns(channels: Sequence[ChannelSpeech], seconds: float) -> tuple[tuple[Turn, ...], tuple[Turn, ...]]:

@@ -48,7 +48,7 @@ def test_clips_hold_all_speech_and_are_never_longer_than_the_model_hears(heard: 
     clips = clip_frames(speech, heard, limit)
     assert all(0 < end - start <= limit for start, end in clips)
     assert all(before[1] <= after[0] for before, after in pairwise(clips))
-    assert all(0 <= start and end <= len(heard) for start, end in clips)
+    assert all(start >= 0 and end <= len(heard) for start, end in clips)
     assert not (mask(speech, len(heard)) & ~mask(clips, len(heard))).any()
     assert all(mask(speech, len(heard))[start:end].any() or end - start <= PAD for start, end in clips)
     assert clips == clip_frames(speech, heard, limit)

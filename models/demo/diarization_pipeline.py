@@ -144,8 +144,15 @@ def assemble(community: Path, agglomerative: Path) -> None:
 
 
 def files_of(conversations: list[Conversation]) -> list[dict[str, Any]]:
-    """Conversations as pyannote.audio takes them. Kept by the caller, they also keep what tuning need not do twice."""
+    """Conversations as pyannote.audio takes them. A pipeline in training mode leaves in them what the networks said, so
+    that whoever asks again with the same networks, only with another clustering, asks in a fraction of the time."""
     return [{"waveform": torch.from_numpy(c.samples)[None], "sample_rate": RATE, "uri": c.name} for c in conversations]
+
+
+def load(folder: Path) -> Pipeline:
+    pipeline = Pipeline.from_pretrained(folder)
+    pipeline.training = True
+    return pipeline
 
 
 def errors(pipeline: Pipeline, conversations: list[Conversation], files: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -171,11 +178,11 @@ def errors(pipeline: Pipeline, conversations: list[Conversation], files: list[di
     return found
 
 
-def tune(folder: Path, choices: dict[str, list[Any]], conversations: list[Conversation]) -> dict[str, Any]:
+def tune(
+    folder: Path, choices: dict[str, list[Any]], conversations: list[Conversation], files: list[dict[str, Any]]
+) -> dict[str, Any]:
     """The clustering parameters with the least mean error on these conversations, tried all together."""
-    pipeline = Pipeline.from_pretrained(folder)
-    pipeline.training = True
-    files = files_of(conversations)
+    pipeline = load(folder)
     best: tuple[float, dict[str, Any]] = (float("inf"), {})
     for values in product(*choices.values()):
         parameters = dict(zip(choices, values, strict=True))

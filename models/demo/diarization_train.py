@@ -1,8 +1,8 @@
 """One command from nothing to the shipped demo diarization pipelines: `python -m models.demo.diarization_train`.
 
 Mixes the bank, trains both networks, fits the PLDA, tunes the thresholds of both clusterings on conversations of their
-own, and writes the two pipeline directories into the package. Steps whose result lies in the work folder already are
-not done again. Figures on conversations that none of this has seen come from `diarization_evaluate`.
+own, and writes the two pipeline directories into the package. The bank stays in the work folder and is not made
+again. Figures on conversations that none of this has seen come from `diarization_evaluate`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PEOPLE_OF_EACH_VOICE, LINES_OF_EACH, CHUNKS = 4, 14, 5_000
 EMBEDDING_STEPS, SEGMENTATION_STEPS = 1_000, 2_500
 SHIPPED = Path(__file__).resolve().parents[2] / "caseprep_pipelines" / "models" / "demo"
 
-VBX_CHOICES: dict[str, list[Any]] = {"threshold": [0.6, 0.75, 0.9, 1.05], "Fa": [0.05, 0.1, 0.2], "Fb": [0.8, 2.0, 5.0]}
+VBX_CHOICES: dict[str, list[Any]] = {"threshold": [0.6, 0.8, 1.0], "Fa": [0.07, 0.2, 0.5], "Fb": [0.8, 3.0, 10.0]}
 AGGLOMERATIVE_CHOICES: dict[str, list[Any]] = {
     "method": ["centroid"],
     "min_cluster_size": [6, 12],
@@ -56,9 +56,10 @@ def main() -> None:
         pipelines.fit_plda(Model.from_pretrained(embedding), bank, SEED, community / "plda")
         pipelines.assemble(community, agglomerative)
         random = Random(SEED + 1)
-        tuning = [pipelines.conversation(random, f"tuning {n}", TUNING_VOICES) for n in range(16)]
-        pipelines.VBX.update(pipelines.tune(community, VBX_CHOICES, tuning))
-        pipelines.AGGLOMERATIVE.update(pipelines.tune(agglomerative, AGGLOMERATIVE_CHOICES, tuning))
+        tuning = [pipelines.conversation(random, f"tuning {n}", TUNING_VOICES) for n in range(12)]
+        files = pipelines.files_of(tuning)
+        pipelines.VBX.update(pipelines.tune(community, VBX_CHOICES, tuning, files))
+        pipelines.AGGLOMERATIVE.update(pipelines.tune(agglomerative, AGGLOMERATIVE_CHOICES, tuning, files))
         pipelines.assemble(community, agglomerative)
 
 

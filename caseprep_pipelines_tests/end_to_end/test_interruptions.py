@@ -1,0 +1,101 @@
+"""Killed at any moment: the next run is not blocked, finished work is kept, and everything ends whole."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from caseprep_pipelines.demo import demo_recordings
+from caseprep_pipelines_tests.conftest import caseprep, environment
+
+SHORT = next(demo.path for demo in demo_recordings() if demo.path.name == "roadside-camera.mp4")
+
+#: Runs the command in a process that kills itself, as `kill -9` would, when it comes to the point that is named.
+KILLED = """
+import os, signal, sys
+import caseprep_pipelines.assets as assets
+from caseprep_pipelines.assets import stage as machinery
+where, name = sys.argv[1].split(":")
+
+def die(*_arguments, **_named):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if where == "in":
+    chosen = next(stage for stage in assets.STAGES if stage.name == name)
+    object.__setattr__(chosen, "make", die)
+else:
+    real = machinery.append_custody
+    machinery.append_custody = lambda catalog, partition, entry: (
+        die() if entry.asset == name else real(catalog, partition, entry)
+    )
+sys.argv[1:] = sys.argv[2:]
+from caseprep_pipelines.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("point", ["in:normalized_audio", "in:speaker_turns", "after:raw_transcript"])
+def test_after_a_kill_the_same_command_finishes_the_work(tmp_path: Path, point: str) -> None:
+    own = environment(tmp_path)
+    call = ["transcribe", str(SHORT), "--out", str(tmp_path / "out"), "--json"]
+    killed = subprocess.run([sys.executable, "-c", KILLED, point, *call], env=own, capture_output=True, timeout=300)
+    assert killed.returncode == -9, killed.stderr.decode()
+    before = products(tmp_path)
+    assert before
+
+    finished = caseprep(call, own)
+    assert finished.returncode == 0, finished.stderr
+    assert json.loads(finished.stdout)[0]["status"] == "done"
+    after = products(tmp_path)
+    assert {name: after[name] for name in before} == before
+    assert len([name for name in after if name.startswith("raw_transcript/")]) == 1
+    checked = caseprep(["verify"], own)
+    assert checked.returncode == 0, checked.stdout
+
+
+def products(folder: Path) -> dict[str, bytes]:
+    """Manifests of all product versions, by their place."""
+    derived = folder / "storage" / "derived"
+    return {str(path.relative_to(derived)): path.read_bytes() for path in derived.rglob("manifest.json")}
+
+
+def test_two_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
+    own = environment(tmp_path)
+    phone = next(demo.path for demo in demo_recordings() if demo.path.suffix == ".wav")
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-m", "caseprep_pipelines.cli", "transcribe", str(path), "--out", str(out), "--json"],
+            env=own, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for path, out in ((SHORT, tmp_path / "first"), (phone, tmp_path / "second"))
+    ]  # fmt: skip
+    for process in running:
+        stdout, stderr = process.communicate(timeout=400)
+        assert process.returncode == 0, stderr
+        assert json.loads(stdout)[0]["status"] == "done"
+
+
+def test_done_work_is_not_done_again_and_another_format_is_added_without_listening(tmp_path: Path) -> None:
+    own = environment(tmp_path)
+    call = ["transcribe", SHORT, "--out", tmp_path / "out", "--json"]
+    (first,) = json.loads(caseprep(call, own).stdout)
+    before = products(tmp_path)
+    assert json.loads(caseprep(call, own).stdout) == [first]
+    assert products(tmp_path) == before
+    exported = caseprep(["export", "roadside-camera", "--format", "srt", "--out", tmp_path / "again"], own)
+    assert exported.returncode == 0, exported.stderr
+    assert [Path(line).name for line in exported.stdout.splitlines()] == ["transcript.srt"]
+    new = set(products(tmp_path)) - set(before)
+    assert {name.split("/")[0] for name in new} == {"transcript_exports"}
+
+
+def test_a_touched_product_is_named_by_verify(tmp_path: Path) -> None:
+    own = environment(tmp_path)
+    assert caseprep(["transcribe", SHORT, "--out", tmp_path / "out"], own).returncode == 0
+    transcript = next((tmp_path / "storage" / "derived" / "transcript").rglob("transcript.json"))
+    transcript.write_bytes(transcript.read_bytes().replace(b"SPEAKER_00", b"SPEAKER_01", 1))
+    checked = caseprep(["verify"], own)
+    assert checked.returncode == 1
+    assert "transcript.json" in checked.stdout

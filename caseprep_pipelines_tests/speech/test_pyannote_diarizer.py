@@ -1,0 +1,101 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import soundfile
+import yaml
+
+from caseprep_pipelines.errors import ConfigurationError
+from caseprep_pipelines.models.identity import ModelIdentity
+from caseprep_pipelines.speech.diarizer import DiarizeOptions, Diarizer
+from caseprep_pipelines.speech.pyannote_diarizer import _configuration, load_diarizer
+from caseprep_pipelines_tests.speech.conftest import DemoRecording
+
+PIPELINE = {
+    "pipeline": {
+        "name": "pyannote.audio.pipelines.SpeakerDiarization",
+        "params": {
+            "clustering": "AgglomerativeClustering",
+            "segmentation": "$model/segmentation",
+            "embedding": "$model/embedding",
+        },
+    },
+    "params": {"clustering": {"method": "centroid", "min_cluster_size": 12, "threshold": 0.7}},
+}
+
+
+def pipeline(folder: Path, **params: str) -> Path:
+    for name in ("segmentation", "embedding", "plda"):
+        (folder / name).mkdir()
+    config = {**PIPELINE, "pipeline": {**PIPELINE["pipeline"], "params": {**PIPELINE["pipeline"]["params"], **params}}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    return folder
+
+
+def test_the_older_layout_needs_no_plda_and_asks_no_hub_for_one(tmp_path: Path) -> None:
+    from pyannote.audio.core.plda import PLDA
+
+    params = _configuration(pipeline(tmp_path))["pipeline"]["params"]
+    assert isinstance(params["plda"], PLDA)
+    assert params["segmentation"] == {"checkpoint": str(tmp_path), "subfolder": "segmentation"}
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("segmentation", {"segmentation": "pyannote/segmentation-3.0"}),
+        ("embedding", {"embedding": "$model/elsewhere"}),
+        ("plda", {"clustering": "VBxClustering"}),
+    ],
+)
+def test_a_model_from_elsewhere_is_a_configuration_error(name: str, params: dict[str, str], tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=name):
+        _configuration(pipeline(tmp_path, **params))
+
+
+def test_a_directory_without_a_pipeline_is_a_configuration_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"config\.yaml"):
+        load_diarizer(tmp_path, ModelIdentity(name="none", digest="2" * 64), device="cpu")
+
+
+def test_nothing_is_reported_to_the_makers() -> None:
+    script = (
+        "from caseprep_pipelines.speech.pyannote_diarizer import _import_pyannote; _import_pyannote();"
+        "from pyannote.audio.telemetry.metrics import is_metrics_enabled;"
+        "import huggingface_hub.constants as hub;"
+        "print(is_metrics_enabled(), hub.HF_HUB_OFFLINE)"
+    )
+    outside = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "PYANNOTE_"))}
+    said = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script], env=outside, capture_output=True, text=True, check=True
+    )
+    assert said.stdout.split() == ["False", "True"]
+    assert said.stderr == ""
+
+
+def test_the_demo_pipeline_tells_who_speaks(deposition: DemoRecording, diarizer: Diarizer) -> None:
+    samples, _ = soundfile.read(deposition.folder / "0.flac", dtype="float32")
+    seconds: list[float] = []
+    said = diarizer.diarize(samples, DiarizeOptions(), seconds.append)
+    assert len(said.centroids) == len({turn.speaker for turn in said.turns}) == 3
+    assert all(before.end <= after.start for before, after in zip(said.exclusive[:-1], said.exclusive[1:], strict=True))
+    assert all(turn.confidence is not None and 0 <= turn.confidence <= 1 for turn in said.turns)
+    assert seconds == sorted(seconds)
+    assert seconds[-1] == pytest.approx(len(samples) / 16_000)
+    again = diarizer.diarize(samples, DiarizeOptions())
+    assert (again.turns, again.exclusive) == (said.turns, said.exclusive)
+
+
+def test_bounds_on_the_number_of_speakers_are_kept(deposition: DemoRecording, diarizer: Diarizer) -> None:
+    samples, _ = soundfile.read(deposition.folder / "0.flac", dtype="float32")
+    said = diarizer.diarize(samples, DiarizeOptions(max_speakers=2))
+    assert len({turn.speaker for turn in said.turns}) == 2
+
+
+def test_silence_has_no_speakers(diarizer: Diarizer, tmp_path: Path) -> None:
+    import numpy as np
+
+    said = diarizer.diarize(np.zeros(16_000 * 15, dtype=np.float32), DiarizeOptions())
+    assert (said.turns, said.exclusive, len(said.centroids)) == ((), (), 0)

@@ -1,0 +1,194 @@
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import jiwer
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from caseprep_pipelines.errors import ConfigurationError, Fault
+from caseprep_pipelines.models.identity import ModelIdentity
+from caseprep_pipelines.speech.documents import Span, Suspicion
+from caseprep_pipelines.speech.transcriber import TranscribeOptions
+from caseprep_pipelines.speech.transcription import transcribe
+from caseprep_pipelines.speech.whisper import (
+    HOTWORD_TOKENS,
+    MAX_NEW_TOKENS,
+    WhisperTranscriber,
+    fitting_hotwords,
+    load_transcriber,
+    to_segment,
+)
+from caseprep_pipelines_tests.speech.conftest import DemoRecording, bare, normalized
+
+CLIP = Span(start=100.032, end=110.0)
+
+
+def said(*words: tuple[str, float, float], tokens: int = 9) -> Any:
+    return SimpleNamespace(
+        words=[SimpleNamespace(word=word, start=start, end=end, probability=0.9) for word, start, end in words],
+        avg_logprob=-0.2,
+        no_speech_prob=0.0,
+        compression_ratio=1.1,
+        tokens=[1] * tokens,
+    )
+
+
+def test_words_are_timed_in_the_recording() -> None:
+    segment = to_segment(said((" Yes,", 7.1, 7.5), (" sir.", 7.5, 8.0)), 3, CLIP, 7, "en")
+    assert segment is not None
+    assert segment.clip == 3
+    assert [(word.text, word.start, word.end) for word in segment.words] == [
+        ("Yes,", 100.132, 100.532),
+        ("sir.", 100.532, 101.032),
+    ]
+
+
+def test_a_word_split_at_its_hyphen_is_one_word() -> None:
+    given_words = said((" a", 7.1, 7.2), (" well", 7.2, 7.5), ("-known", 7.5, 8.0), (" $1,", 8, 8.1), ("000", 8.1, 8.2))
+    segment = to_segment(given_words, 0, CLIP, 7, "en")
+    assert segment is not None
+    assert [word.text for word in segment.words] == ["a", "well-known", "$1,000"]
+    assert segment.words[1].end == 101.032
+
+
+def test_languages_without_spaces_keep_their_words() -> None:
+    segment = to_segment(said(("我", 7.1, 7.2), ("们", 7.2, 7.5)), 0, CLIP, 7, "zh")
+    assert segment is not None
+    assert [word.text for word in segment.words] == ["我", "们"]
+
+
+def test_a_clip_without_words_has_no_segment() -> None:
+    assert to_segment(said(), 0, CLIP, 7, "en") is None
+    assert to_segment(said((" ", 7.0, 7.1)), 0, CLIP, 7, "en") is None
+
+
+def test_a_decoder_that_ran_into_its_limit_is_flagged() -> None:
+    segment = to_segment(said((" so", 7.1, 7.2), tokens=MAX_NEW_TOKENS), 0, CLIP, 7, "en")
+    assert segment is not None
+    assert segment.flags == (Suspicion.TOKEN_LIMIT,)
+
+
+moments = st.floats(-5, 50, allow_nan=False)
+
+
+@given(st.lists(st.tuples(st.sampled_from([" yes", "-no", " ", "."]), moments, moments), max_size=8))
+def test_whatever_times_come_back_words_lie_in_their_clip_and_in_order(words: list[tuple[str, float, float]]) -> None:
+    segment = to_segment(said(*words), 0, CLIP, 7, "en")
+    if segment is None:
+        assert not any(word.strip() for word, *_ in words)
+        return
+    assert all(CLIP.start <= word.start <= word.end <= CLIP.end for word in segment.words)
+    starts = [word.start for word in segment.words]
+    assert starts == sorted(starts)
+    assert "".join(word.text for word in segment.words) == "".join(word.strip() for word, *_ in words)
+
+
+def letters(text: str) -> int:
+    return len(text)
+
+
+def test_vocabulary_is_kept_by_priority_while_there_is_room() -> None:
+    kept, left_out = fitting_hotwords(["Okonkwo", " Okonkwo ", "", "x" * 300, "Nguyen"], letters)
+    assert kept == ("Okonkwo", "Nguyen")
+    assert left_out == ("x" * 300,)
+
+
+@given(st.lists(st.text("abc ", max_size=90), max_size=20))
+def test_no_vocabulary_is_cut_in_the_middle_or_lost_unsaid(words: list[str]) -> None:
+    kept, left_out = fitting_hotwords(words, letters)
+    assert not kept or letters(" " + ", ".join(kept)) <= HOTWORD_TOKENS
+    assert sorted((*kept, *left_out)) == sorted({word.strip() for word in words if word.strip()})
+
+
+class Multilingual:
+    """As much of a multilingual `WhisperModel` as choosing a language needs."""
+
+    supported_languages = ("en", "es")
+    model = SimpleNamespace(is_multilingual=True, compute_type="int8", device="cpu")
+    hf_tokenizer = SimpleNamespace(
+        encode=lambda text, add_special_tokens: SimpleNamespace(ids=list(text)),
+        get_vocab=lambda with_added_tokens: {},
+    )
+
+    def __init__(self, likely: Iterable[dict[str, float]]) -> None:
+        self.likely = iter(likely)
+        self.lengths: list[int] = []
+
+    def detect_language(self, audio: np.ndarray) -> tuple[str, float, list[tuple[str, float]]]:
+        self.lengths.append(len(audio))
+        likely = next(self.likely)
+        return "", 0.0, list(likely.items())
+
+
+IDENTITY = ModelIdentity(name="fake", digest="0" * 64)
+
+
+def test_the_language_is_the_likeliest_over_the_longest_clips(tmp_path: Path) -> None:
+    normalized(tmp_path, np.zeros(16_000 * 60, dtype=np.float32))
+    engine = Multilingual([{"en": 0.9, "es": 0.1}, *[{"en": 0.3, "es": 0.7}] * 3])
+    clips = [Span(start=10.0 * at, end=10.0 * at + length) for at, length in enumerate((1, 9, 8, 2, 7, 6))]
+    assert WhisperTranscriber(IDENTITY, engine)._language(tmp_path / "0.flac", clips, None) == ("es", 0.55)
+    assert [length / 16_000 for length in engine.lengths] == [9, 8, 7, 6]
+    assert WhisperTranscriber(IDENTITY, engine)._language(tmp_path / "0.flac", clips, "en") == ("en", None)
+
+
+def test_a_language_that_the_model_does_not_know_is_a_configuration_error() -> None:
+    with pytest.raises(ConfigurationError, match="'xx'"):
+        WhisperTranscriber(IDENTITY, Multilingual([])).settings(TranscribeOptions(language="xx"))
+
+
+def test_a_device_that_fails_is_a_fault(tmp_path: Path) -> None:
+    class OutOfMemory(Multilingual):
+        def detect_language(self, audio: np.ndarray) -> Any:
+            raise RuntimeError("CUDA failed with error out of memory")
+
+    normalized(tmp_path, np.zeros(16_000, dtype=np.float32))
+    with pytest.raises(Fault):
+        WhisperTranscriber(IDENTITY, OutOfMemory([])).transcribe(
+            tmp_path / "0.flac", [Span(start=0.0, end=1.0)], TranscribeOptions()
+        )
+
+
+def test_a_directory_without_a_tokenizer_never_asks_a_hub(tmp_path: Path) -> None:
+    (tmp_path / "model.bin").write_bytes(b"")
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ConfigurationError, match=r"tokenizer\.json"):
+        load_transcriber(tmp_path, IDENTITY.model_copy(update={"digest": "1" * 64}), device="cpu")
+
+
+def test_the_demo_model_hears_what_was_said(deposition: DemoRecording, transcriber: WhisperTranscriber) -> None:
+    raw = transcribe(deposition.audio, deposition.folder, transcriber)
+    heard = [bare(word.text) for segment in raw.channels[0].segments for word in segment.words]
+    assert jiwer.wer(" ".join(deposition.words), " ".join(heard)) <= 0.1
+    assert raw.channels[0].language == "en"
+    assert raw.model.demo
+
+
+def test_words_and_times_do_not_depend_on_batches_or_threads(
+    deposition: DemoRecording, transcriber: WhisperTranscriber
+) -> None:
+    def words(batch_size: int, workers: int) -> list[tuple[str, float, float]]:
+        bent = replace(transcriber, batch_size=batch_size, workers=workers)
+        raw = transcribe(deposition.audio, deposition.folder, bent)
+        return [(word.text, word.start, word.end) for segment in raw.channels[0].segments for word in segment.words]
+
+    assert words(8, 1) == words(1, 2) == words(3, 2)
+    once, again = (transcribe(deposition.audio, deposition.folder, transcriber).digest() for _ in range(2))
+    assert once == again
+
+
+def test_a_model_is_loaded_once(transcriber: WhisperTranscriber) -> None:
+    from caseprep_pipelines.models.directories import resolve_whisper
+
+    model = resolve_whisper("demo", Path("none"))
+    assert load_transcriber(model.path, model.identity, device="cpu", batch_size=2).engine is transcriber.engine
+
+
+def test_the_demo_model_knows_english_only(transcriber: WhisperTranscriber) -> None:
+    with pytest.raises(ConfigurationError, match="'de'"):
+        transcriber.settings(TranscribeOptions(language="de"))
