@@ -30,6 +30,9 @@ def make(recording: Recording) -> Made:
             "dual_mono": audio.dual_mono,
             "gaps_filled": len(audio.gaps),
             "damaged_packets": audio.damaged_packets,
+            "clock_resets": audio.clock_resets,
+            "trimmed_seconds": audio.trimmed_seconds,
+            "undecoded_streams": len(audio.undecoded_streams),
             "most_clipped_ratio": max(c.clipped_ratio for c in audio.channels),
             "most_silent_ratio": max(c.silence_ratio for c in audio.channels),
             **({"loudness_lufs": loudest} if loudest is not None else {}),
@@ -58,5 +61,6 @@ STAGE = Stage(
     ),
     kinds=frozenset({"flac", "json", "python"}),
     batch=100,
+    in_children=True,
     checks=(("duration_parity", "The decoded audio is as long as its container declares, within half a second."),),
 )

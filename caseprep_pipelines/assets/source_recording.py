@@ -153,5 +153,6 @@ STAGE = Stage(
     ),
     kinds=frozenset({"json", "python"}),
     batch=200,
+    in_children=True,
     matter_fields=("privileged",),
 )

@@ -12,12 +12,14 @@ returns its result in the ordinary way, so that later stages of the same run go 
 
 import hashlib
 import json
+import os
 import platform
 import resource as process_resource
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -96,6 +98,8 @@ class Stage:
     matter_fields: tuple[str, ...] = ()
     """What of the matter's own settings shapes the product."""
     gpu: bool = False
+    in_children: bool = False
+    """The work happens in child processes, so that as many recordings as there are cores are worked on at once."""
     revision: int = 1
     """Raised when the stage's code makes other products from the same inputs."""
     after: Callable[["Recording", ProductVersion, Document], None] | None = None
@@ -292,20 +296,12 @@ def run_stage(context: dg.AssetExecutionContext, stage: Stage, pipeline: Pipelin
     )
     failures: dict[str, str] = {}
     passed: dict[str, bool] = {}
-    for key in keys:
-        if key in finished:
-            continue
-        try:
-            done = run_one(pipeline, stage, key, context.run.run_id)
-        except Fault as fault:
-            failures[key] = str(fault)
-            continue
-        except ConfigurationError as error:
+    for key, done in _each(pipeline, stage, [key for key in keys if key not in finished], context.run.run_id):
+        if isinstance(done, ConfigurationError):
             # nothing that follows could go better, so no retry and no further recording
-            raise dg.Failure(f"{stage.name}: {error}", allow_retries=False) from None
-        except Exception as error:
-            # what a library says may quote what it was given, so only the kind of error and its place go on record
-            failures[key] = f"unexpected {type(error).__name__} at {_place(error)}"
+            raise dg.Failure(f"{stage.name}: {done}", allow_retries=False) from None
+        if isinstance(done, Fault):
+            failures[key] = str(done)
             continue
         for outcome in done.outcomes:
             passed[outcome.name] = passed.get(outcome.name, True) and outcome.passed
@@ -335,6 +331,31 @@ def run_stage(context: dg.AssetExecutionContext, stage: Stage, pipeline: Pipelin
         yield dg.AssetCheckResult(
             passed=passed.get(name, True), check_name=name, asset_key=context.asset_key, severity=_severity(name)
         )
+
+
+def _each(
+    pipeline: Pipeline, stage: Stage, keys: list[str], run_id: str
+) -> Iterator[tuple[str, Done | Fault | ConfigurationError]]:
+    """Every recording's end, in order. One that fails does not stop the others."""
+
+    def work(key: str) -> Done | Fault | ConfigurationError:
+        try:
+            return run_one(pipeline, stage, key, run_id)
+        except (Fault, ConfigurationError) as error:
+            return error
+        except Exception as error:
+            # what a library says may quote what it was given, so only the kind of error and its place go on record
+            return Fault(f"unexpected {type(error).__name__} at {_place(error)}")
+
+    if not stage.in_children or len(keys) == 1:
+        yield from ((key, work(key)) for key in keys)
+        return
+    _ = pipeline.products, pipeline.catalog  # opened once, before threads could do it twice
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        try:
+            yield from zip(keys, threads.map(work, keys), strict=True)
+        finally:
+            threads.shutdown(cancel_futures=True)
 
 
 def _place(error: BaseException) -> str:
