@@ -48,7 +48,7 @@ def command(arguments: list[str]) -> list[str]:
 
 def main() -> None:
     prepare()
-    print("==> The Dagster UI opens on http://localhost:3000; stop it with Ctrl-C", flush=True)  # noqa: T201
+    print("==> Starting the Dagster UI (http://localhost:3000 unless told otherwise); stop it with Ctrl-C", flush=True)  # noqa: T201
     os.execv(sys.executable, command(sys.argv[1:]))  # noqa: S606
 
 

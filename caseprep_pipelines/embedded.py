@@ -48,6 +48,10 @@ def open_instance(home: Path) -> dg.DagsterInstance:
             unfinished = configuration.with_suffix(f".{os.getpid()}")
             shutil.copyfile(instance_configuration(), unfinished)
             unfinished.replace(configuration)
+        # what the UI notes when somebody closes its invitation to a newsletter: nobody is asked here for an address
+        # that would be sent to another host
+        (home / ".nux").mkdir(exist_ok=True)
+        (home / ".nux" / "nux.yaml").write_text("seen: 1\n")
     except OSError as error:
         raise ConfigurationError(
             f"Dagster's state cannot be kept in {home} ({error.strerror}); set CASEPREP_DAGSTER_HOME to a directory "

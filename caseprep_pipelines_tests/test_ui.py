@@ -13,6 +13,9 @@ import pytest
 from playwright.sync_api import Error, Page, expect, sync_playwright
 
 from caseprep_pipelines.assets import STAGES
+from caseprep_pipelines.automation.intake import sha256_of
+from caseprep_pipelines.demo import demo_recordings
+from caseprep_pipelines.storage.keys import origin_digest_of_file, partition_key
 from caseprep_pipelines_tests.conftest import environment
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -21,6 +24,9 @@ QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
 #: Where `make dev`'s pictures for the documentation go, when somebody asks for them.
 PICTURES = os.environ.get("PICTURES")
 MINUTE = 60_000
+
+_SHORT = next(demo for demo in demo_recordings() if demo.path.name == "roadside-camera.mp4")
+RECORDING = partition_key(_SHORT.matter, origin_digest_of_file(sha256_of(_SHORT.path)))
 
 pytestmark = [
     pytest.mark.browser,
@@ -74,15 +80,27 @@ def picture(page: Page, name: str) -> None:
         page.screenshot(path=Path(PICTURES) / f"{name}.png")
 
 
-def test_the_graph_is_there_and_a_recording_can_be_materialized(page: Page, address: str) -> None:
+def test_one_recording_is_materialized_through_the_whole_graph(page: Page, address: str) -> None:
     page.goto(f"{address}/asset-groups")
     for stage in STAGES:
         expect(page.get_by_text(stage.name, exact=True).first).to_be_visible(timeout=2 * MINUTE)
-    picture(page, "asset-graph")
-
-    page.goto(f"{address}/assets/source_recording?view=partitions")
-    page.get_by_role("button", name="Materialize").first.click()
+    page.get_by_role("button", name="Materialize all").click()
     dialog = page.get_by_role("dialog")
-    expect(dialog).to_be_visible()
-    page.wait_for_timeout(1000)
-    picture(page, "dialog")
+    dialog.get_by_text("Select a partition").click()
+    page.get_by_text(RECORDING).locator("visible=true").first.click()
+    dialog.get_by_text("Launch runs to materialize").click()
+    dialog.get_by_role("button", name="Launch").click()
+    expect(dialog).to_be_hidden(timeout=MINUTE)
+
+    page.goto(f"{address}/assets/transcript_catalog?view=partitions&partition={RECORDING}")
+    expect(page.get_by_text("Materialized (1)")).to_be_visible(timeout=5 * MINUTE)
+    page.goto(f"{address}/asset-groups")
+    picture(page, "asset-graph")
+    page.goto(f"{address}/assets/speaker_turns?view=partitions&partition={RECORDING}")
+    expect(page.get_by_text("waveform").first).to_be_visible(timeout=MINUTE)
+    picture(page, "recording")
+
+
+def test_the_upload_sensor_is_listed(page: Page, address: str) -> None:
+    page.goto(f"{address}/automation")
+    expect(page.get_by_text("upload_sensor").first).to_be_visible(timeout=MINUTE)

@@ -61,6 +61,8 @@ class ChannelTranscript(Part):
     language_probability: float | None
     speech: tuple[Span, ...]
     """The speech map: where the detector heard speech."""
+    bleed: tuple[Span, ...] = ()
+    """Parts of the speech map that another channel carries louder: its speaker's words stand there, not here."""
     clips: tuple[Span, ...]
     """What was handed to the recogniser, each at most the model's clip length, cut at silences."""
     speech_ratio: float

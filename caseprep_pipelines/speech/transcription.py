@@ -3,13 +3,15 @@
 No engine belongs here, and nothing that knows of many recordings.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from caseprep_pipelines.audio.documents import ChannelAudio, NormalizedAudio
-from caseprep_pipelines.speech.documents import ChannelTranscript, RawTranscript, Segment
+from caseprep_pipelines.speech.channels import ChannelSpeech, channel_turns, channels_are_speakers
+from caseprep_pipelines.speech.documents import ChannelTranscript, RawTranscript, Segment, Span
 from caseprep_pipelines.speech.flags import flag_segment, speech_without_words
 from caseprep_pipelines.speech.transcriber import Progress, TranscribeOptions, Transcriber, no_progress
-from caseprep_pipelines.speech.voice_activity import detect
+from caseprep_pipelines.speech.voice_activity import VoiceActivity, detect
 
 
 def transcribe(
@@ -26,6 +28,8 @@ def transcribe(
     """
     settings = transcriber.settings(options)
     channels = audio.distinct_channels
+    activities = [detect(folder / channel.file) for channel in channels]
+    bleed = _bleed(channels, activities, audio.duration_seconds)
     return RawTranscript(
         partition=audio.partition,
         audio_sha256=tuple(channel.sha256 for channel in channels),
@@ -36,12 +40,14 @@ def transcribe(
         channels=tuple(
             _channel(
                 channel,
+                activity,
+                bleed[channel.index],
                 folder,
                 transcriber,
                 options,
                 lambda seconds, before=number * audio.duration_seconds: progress(before + seconds),  # type: ignore[misc]
             )
-            for number, channel in enumerate(channels)
+            for number, (channel, activity) in enumerate(zip(channels, activities, strict=True))
         ),
     )
 
@@ -59,12 +65,37 @@ def draft_text(raw: RawTranscript) -> str:
     )
 
 
+def _bleed(
+    channels: Sequence[ChannelAudio], activities: Sequence[VoiceActivity], seconds: float
+) -> dict[int, tuple[Span, ...]]:
+    """By channel, what it carries of speech that another channel carries louder; nothing where a channel is no speaker.
+
+    It is transcribed there and not here: faint copies of one sentence on every microphone of a courtroom come out as
+    other sentences, which nobody said.
+    """
+    heard = [
+        ChannelSpeech(channel.index, activity.speech, activity.powers)
+        for channel, activity in zip(channels, activities, strict=True)
+    ]
+    _, turns = channel_turns(heard, seconds) if channels_are_speakers(heard) else ((), ())
+    return {
+        channel.index: tuple(Span(start=t.start, end=t.end) for t in turns if t.channel == channel.index)
+        for channel in channels
+    }
+
+
 def _channel(
-    channel: ChannelAudio, folder: Path, transcriber: Transcriber, options: TranscribeOptions, progress: Progress
+    channel: ChannelAudio,
+    activity: VoiceActivity,
+    bleed: tuple[Span, ...],
+    folder: Path,
+    transcriber: Transcriber,
+    options: TranscribeOptions,
+    progress: Progress,
 ) -> ChannelTranscript:
-    activity = detect(folder / channel.file)
     speech = activity.speech
-    clips = activity.clips(transcriber.identity.clip_seconds)
+    own = _without(speech, bleed)
+    clips = activity.clips(transcriber.identity.clip_seconds, bleed)
     clip_total = sum(clip.end - clip.start for clip in clips)
     heard = transcriber.transcribe(
         folder / channel.file,
@@ -79,12 +110,26 @@ def _channel(
         language=heard.language,
         language_probability=heard.language_probability,
         speech=speech,
+        bleed=bleed,
         clips=clips,
         speech_ratio=activity.speech_ratio,
         snr_db=activity.snr_db,
         segments=segments,
-        flagged=speech_without_words(speech, [word for segment in segments for word in segment.words]),
+        flagged=speech_without_words(own, [word for segment in segments for word in segment.words]),
     )
+
+
+def _without(speech: Sequence[Span], bleed: Sequence[Span]) -> list[Span]:
+    """What of the speech map is the channel's own; every bleed span is a part of one of its stretches."""
+    own = []
+    for stretch in speech:
+        edges = [stretch.start]
+        for bled in bleed:
+            if stretch.start <= bled.start and bled.end <= stretch.end:
+                edges += [bled.start, bled.end]
+        edges.append(stretch.end)
+        own += [Span(start=a, end=b) for a, b in zip(edges[::2], edges[1::2], strict=True) if b > a]
+    return own
 
 
 def _text(segment: Segment) -> str:

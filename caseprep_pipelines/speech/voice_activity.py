@@ -84,10 +84,18 @@ class VoiceActivity:
         voice = float(self.powers[speech].mean(dtype=np.float64)) - noise
         return round(float(10 * np.log10(max(voice, noise * 1e-3) / noise)), 2)
 
-    def clips(self, clip_seconds: float) -> tuple[Span, ...]:
-        """What is handed to the recogniser: see `clip_frames`."""
+    def clips(self, clip_seconds: float, bleed: Sequence[Span] = ()) -> tuple[Span, ...]:
+        """What is handed to the recogniser: see `clip_frames`. No clip reaches into `bleed`, parts of the speech map
+        that are another channel's."""
         limit = int(clip_seconds * SAMPLE_RATE) // FRAME_SAMPLES
-        return to_spans(clip_frames(speech_frames(self.probabilities), self.probabilities, limit), self.seconds)
+        speech = speech_frames(self.probabilities)
+        barriers = [(0, 0), *span_frames(bleed), (len(self.probabilities), len(self.probabilities))]
+        clips: list[tuple[int, int]] = []
+        for (_, first), (last, _) in pairwise(barriers):
+            between = [(max(start, first), min(end, last)) for start, end in speech if start < last and end > first]
+            found = clip_frames(between, self.probabilities, limit)
+            clips.extend((max(start, first), min(end, last)) for start, end in found)
+        return to_spans(clips, self.seconds)
 
 
 def detect(path: Path) -> VoiceActivity:
@@ -235,10 +243,9 @@ def _cut(piece: _Piece, probabilities: Frames, limit: int) -> Iterator[_Piece]:
 def _last_in_clip(pieces: Sequence[_Piece], first: int, limit: int) -> int:
     start, last = pieces[first].start, first
     while last + 1 < len(pieces):
-        following = pieces[last + 1]
-        if following.start - pieces[last].end > _frames(MAX_PAUSE_SECONDS):
+        if pieces[last].silence_after > _frames(MAX_PAUSE_SECONDS):
             return last
-        if following.end - start > limit:
+        if pieces[last + 1].end - start > limit:
             break
         last += 1
     else:

@@ -1,4 +1,5 @@
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -33,11 +34,7 @@ class TwoPeople:
         signs = np.sign(samples[::1600])
         voices = [sign for sign in dict.fromkeys(signs.tolist()) if sign]
         edges = [0, *(1 + np.flatnonzero(np.diff(signs))).tolist(), len(signs)]
-        turns = tuple(
-            WindowTurn(voices.index(signs[a]), a / 10, b / 10, 0.5)
-            for a, b in zip(edges[:-1], edges[1:], strict=True)
-            if signs[a]
-        )
+        turns = tuple(WindowTurn(voices.index(signs[a]), a / 10, b / 10, 0.5) for a, b in pairwise(edges) if signs[a])
         progress(len(samples) / 16_000)
         centroids = np.array([[1.0, 0.0] if voice > 0 else [0.0, 1.0] for voice in voices]).reshape(-1, 2)
         return WindowTurns(turns, turns, centroids)
@@ -164,7 +161,7 @@ def test_windows_are_the_whole_recording_and_none_is_too_long(marks: list[float]
     cut = windows(speech, seconds, limit)
     assert cut[0].start == 0.0
     assert cut[-1].end == seconds
-    assert all(before.end == after.start for before, after in zip(cut[:-1], cut[1:], strict=True))
+    assert all(before.end == after.start for before, after in pairwise(cut))
     assert all(0 < span.end - span.start <= limit + 0.001 for span in cut)
     assert len(cut) <= 2 + seconds / limit * 1.25
 

@@ -12,12 +12,14 @@ from caseprep_pipelines.speech.transcriber import Heard, Progress, TranscribeOpt
 from caseprep_pipelines.speech.transcription import draft_text, transcribe
 from caseprep_pipelines_tests.speech.conftest import DemoRecording, normalized
 
+IDENTITY = ModelIdentity(name="fake", digest="0" * 64, clip_seconds=10.0)
+
 
 @dataclass
 class CountsClips:
     """A recogniser that says the number of each clip, but nothing for the clips in `deaf`."""
 
-    identity: ModelIdentity = ModelIdentity(name="fake", digest="0" * 64, clip_seconds=10.0)
+    identity: ModelIdentity = IDENTITY
     deaf: frozenset[int] = frozenset()
 
     def libraries(self) -> dict[str, str]:
