@@ -39,7 +39,7 @@ demo: .venv/.installed
 
 test: .venv/.installed
 	@echo '==> Running the tests'
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
 lint: .venv/.installed
 	@echo '==> ruff, mypy, import rules'

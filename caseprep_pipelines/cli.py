@@ -298,6 +298,8 @@ def _finish(summary: list[dict[str, Any]], out: Path, as_json: bool) -> NoReturn
         _print_json(summary)
     else:
         print_summary(summary, out)
+    if any(entry.get("fault") == "ConfigurationError" for entry in summary):
+        raise typer.Exit(2)
     raise typer.Exit(0 if all(entry.get("as_expected", entry["status"] == "done") for entry in summary) else 1)
 
 

@@ -124,14 +124,16 @@ def _files(paths: Sequence[Path]) -> list[Path]:
 def _run_inputs(settings: Settings, inputs: Sequence[Input], out: Path, reporter: "Reporter") -> list[Entry]:
     from caseprep_pipelines.catalog import registry
     from caseprep_pipelines.embedded import add_partitions, drive, open_instance
+    from caseprep_pipelines.models.pins import checked
     from caseprep_pipelines.renditions.formats import check_formats
     from caseprep_pipelines.resources.pipeline import Pipeline
 
     check_formats(settings.formats)
     out = _usable(out)
     pipeline = Pipeline(settings, progress=reporter.progress)
-    # both are looked up before any work, so that a missing model costs nobody an hour
-    _ = pipeline.transcription_model, pipeline.diarization_model
+    # both are looked up and compared with their digests before any work, so that a wrong one costs nobody an hour
+    for model in (pipeline.transcription_model, pipeline.diarization_model):
+        checked(model, settings.models_directory)
     with reporter:
         keys, unreadable = _register(pipeline, inputs, reporter)
         instance = open_instance(settings.dagster_home)
@@ -204,8 +206,10 @@ def _entry(pipeline: "Pipeline", given: Input, row: Any, out: Path) -> Entry:
     faults = progress.faults(pipeline.catalog, [partition]).get(partition, {})
     undone = [stage.name for stage in STAGES if not states[stage.name].done]
     if faults or "transcript_exports" in undone:
-        why = next(iter(faults.values())).message if faults else f"{undone[0]} did not finish"
-        return {**entry, "status": "failed", "reason": why}
+        if not faults:
+            return {**entry, "status": "failed", "reason": f"{undone[0]} did not finish"}
+        fault = next(iter(faults.values()))
+        return {**entry, "status": "failed", "reason": fault.message, "fault": fault.kind}
     from caseprep_pipelines.transcript.document import Transcript
 
     transcript = pipeline.products.read("transcript", partition, Transcript)

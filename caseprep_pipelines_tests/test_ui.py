@@ -95,6 +95,7 @@ def test_one_recording_is_materialized_through_the_whole_graph(page: Page, addre
     page.goto(f"{address}/assets/transcript_catalog?view=partitions&partition={RECORDING}")
     expect(page.get_by_text("Materialized (1)")).to_be_visible(timeout=5 * MINUTE)
     page.goto(f"{address}/asset-groups")
+    expect(page.get_by_text("transcript_catalog", exact=True).first).to_be_visible(timeout=2 * MINUTE)
     picture(page, "asset-graph")
     page.goto(f"{address}/assets/speaker_turns?view=partitions&partition={RECORDING}")
     expect(page.get_by_text("waveform").first).to_be_visible(timeout=MINUTE)

@@ -299,6 +299,8 @@ def run_stage(context: dg.AssetExecutionContext, stage: Stage, pipeline: Pipelin
     for key, done in _each(pipeline, stage, [key for key in keys if key not in finished], context.run.run_id):
         if isinstance(done, ConfigurationError):
             # nothing that follows could go better, so no retry and no further recording
+            for waiting in keys[keys.index(key) :]:
+                record_fault(pipeline.catalog, waiting, stage.name, type(done).__name__, str(done))
             raise dg.Failure(f"{stage.name}: {done}", allow_retries=False) from None
         if isinstance(done, Fault):
             failures[key] = str(done)

@@ -37,6 +37,8 @@ class Product:
 class Faults:
     attempts: int
     last_at: datetime
+    kind: str
+    """`Fault`, or `ConfigurationError` where a person has to change something first."""
     message: str
 
 
@@ -97,7 +99,9 @@ def faults(catalog: Catalog, partitions: Collection[str]) -> dict[str, dict[str,
     with catalog.reading() as session:
         for page in _pages(partitions):
             for row in session.scalars(select(FaultRow).where(FaultRow.partition.in_(page))):
-                found.setdefault(row.partition, {})[row.stage] = Faults(row.attempts, row.last_at, row.message)
+                found.setdefault(row.partition, {})[row.stage] = Faults(
+                    row.attempts, row.last_at, row.kind, row.message
+                )
     return found
 
 
