@@ -17,6 +17,9 @@ from caseprep_pipelines import __version__
 if TYPE_CHECKING:
     from caseprep_pipelines.settings import Settings
 
+#: What a shell expects of a command that Ctrl-C ended.
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="caseprep",
     help="Recordings in, speaker-attributed transcripts out, on your own machine.",
@@ -40,25 +43,24 @@ def main() -> NoReturn:
     from caseprep_pipelines.errors import ConfigurationError, Fault
 
     try:
-        app(standalone_mode=False)
+        # what a command raises as `typer.Exit` comes back as a number
+        code = app(standalone_mode=False)
     except ConfigurationError as error:
         _stop(str(error), 2)
     except Fault as error:
         _stop(f"{error}. Nothing finished is lost; run the same command again.", 1)
-    except KeyboardInterrupt:
-        _stop("Stopped. Nothing finished is lost; run the same command again to go on.", 130)
-    except typer.Exit as done:
-        sys.exit(done.exit_code)
     except Exception as error:
         import click
 
         if isinstance(error, click.ClickException):
             error.show()
             sys.exit(error.exit_code)
-        if isinstance(error, click.Abort):
-            _stop("Stopped.", 130)
-        raise
-    sys.exit(0)
+        if not isinstance(error, click.Abort):
+            raise
+        code = INTERRUPTED
+    if code == INTERRUPTED:
+        _stop("Stopped. Nothing finished is lost; run the same command again to go on.", INTERRUPTED)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _stop(line: str, code: int) -> NoReturn:

@@ -31,6 +31,8 @@ _UNFINISHED = [
     dg.DagsterRunStatus.CANCELING,
 ]
 
+_INTERRUPTIONS = {"KeyboardInterrupt", "DagsterExecutionInterruptedError"}
+
 
 def instance_configuration() -> Path:
     """`dagster.yaml` as shipped: inside the installed package, or at the top of a checkout."""
@@ -171,7 +173,7 @@ def _execute(job: dg.JobDefinition, instance: dg.DagsterInstance, pipeline: "Pip
     order = instance.get_dynamic_partitions(pipeline.settings.partition_set)
     for keys in contiguous_ranges(list(ask.partitions), order):
         range_tags = {"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[-1]}
-        job.execute_in_process(
+        result = job.execute_in_process(
             instance=instance,
             asset_selection=[dg.AssetKey([*prefix, ask.stage])],
             partition_key=keys[0] if len(keys) == 1 else None,
@@ -179,3 +181,11 @@ def _execute(job: dg.JobDefinition, instance: dg.DagsterInstance, pipeline: "Pip
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             raise_on_error=False,
         )
+        if _interrupted(result):
+            raise KeyboardInterrupt
+
+
+def _interrupted(result: dg.ExecuteInProcessResult) -> bool:
+    """Whether somebody pressed Ctrl-C: Dagster counts that as a failed step like any other."""
+    failures = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
+    return any(error and error.cls_name in _INTERRUPTIONS for error in failures)

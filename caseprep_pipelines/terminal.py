@@ -49,6 +49,7 @@ class _Plain:
     def __init__(self, console: Console | None) -> None:
         self.console = console
         self.names: dict[str, str] = {}
+        self.through: set[tuple[str, str]] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -60,7 +61,8 @@ class _Plain:
         self.names.setdefault(partition, name)
 
     def progress(self, stage: str, partition: str, done: float, total: float) -> None:
-        if self.console and total and done >= total:
+        if total and done >= total and (stage, partition) not in self.through:
+            self.through.add((stage, partition))
             self._print(f"{self._name(partition)}: {DOING[stage]}, {clock(total)} of audio")
 
     def finished(self, entry: dict[str, Any]) -> None:

@@ -99,6 +99,8 @@ def test_one_recording_is_materialized_through_the_whole_graph(page: Page, addre
     picture(page, "asset-graph")
     page.goto(f"{address}/assets/speaker_turns?view=partitions&partition={RECORDING}")
     expect(page.get_by_text("waveform").first).to_be_visible(timeout=MINUTE)
+    page.goto(f"{address}/assets/transcript?view=partitions&partition={RECORDING}")
+    expect(page.get_by_text("utterances").first).to_be_visible(timeout=MINUTE)
     picture(page, "recording")
 
 

@@ -150,7 +150,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("build") / "demo-whisper", help="pool and checkpoint (5 GB)")
     parser.add_argument("--out", type=Path, default=SHIPPED, help="model directory to write")
-    parser.add_argument("--steps", type=int, default=6_000)
+    parser.add_argument("--steps", type=int, default=5_200)
     parser.add_argument("--shards", type=int, default=whisper_pool.SHARDS)
     parser.add_argument("--export", action="store_true", help="only write the model of the last checkpoint")
     chosen = parser.parse_args()

@@ -120,7 +120,7 @@ def part(spoken: Spoken, first: int, last: int) -> Spoken:
 
 def compose(random: Random, pool: Pool, limit: float) -> Clip:
     """Utterances one after the other, as a clip of at most `limit` seconds may hold them; sometimes none at all."""
-    if random.random() < 0.07:
+    if random.random() < 0.1:
         return Clip(np.zeros(int(random.uniform(0.3, limit) * RATE), dtype=np.float32))
     length = limit if random.random() < 0.4 else random.uniform(min(1.0, limit), limit)
     clip = Clip(np.zeros(int(length * RATE), dtype=np.float32))
@@ -213,7 +213,7 @@ def weather(random: Random, clip: Clip) -> Samples:
         coded = np.sign(samples) * np.log1p(255 * np.abs(samples) / peak) / np.log(256)
         coded = np.round(coded * 127) / 127
         samples = np.sign(coded) * (256 ** np.abs(coded) - 1) / 255 * peak
-    if random.random() < 0.07:
+    if random.random() < 0.1:
         top = float(np.abs(samples).max()) * random.uniform(0.35, 0.9)
         samples = np.clip(samples, -top, top)
     samples = np.clip(samples * 10 ** random.uniform(-0.8, 0.6), -1, 1)

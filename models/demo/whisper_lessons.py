@@ -80,6 +80,7 @@ class Teacher:
     def _lesson(
         self, random: Random, window: int, prompted: bool
     ) -> tuple[np.ndarray, list[int], list[int], np.ndarray, np.ndarray, list[tuple[int, int, int]]]:
+        known = self.known
         clip = compose(random, self.pool, (window - 16) / FRAMES_PER_SECOND)
         heard = features(weather(random, clip))[:, : 2 * window]
         mel = np.zeros((80, 2 * window), dtype=np.float32)  # faster-whisper pads features with zeros, not with silence
@@ -95,18 +96,20 @@ class Teacher:
                     " ".join(language.normal(word))
                 ]
         prompt = self._prompt(random) if prompted else []
-        said, looks = self._speech(clip, len(prompt), window, random.random() < 0.35)
-        full = prompt + said
-        answers = [IGNORED] * len(prompt) + said[1:]
-        return mel, full[:-1], answers, phones, words, looks
+        stamped = random.random() < 0.35
+        if clip.utterances:
+            said, looks = self._speech(clip, len(prompt), window, stamped)
+            read, answers = said[:-1], said[1:]
+        else:  # the mark for silence is asked for at once, but decoders go on to the next and must get nothing there
+            read, answers = [known.start, known.zero if stamped else known.plain], [known.silence, known.end]
+            looks = []
+        return mel, prompt + read, [IGNORED] * len(prompt) + answers, phones, words, looks
 
     def _speech(
         self, clip: Clip, before: int, window: int, stamped: bool
     ) -> tuple[list[int], list[tuple[int, int, int]]]:
         """Tokens from the start mark to the end, and (position, first frame, frame after the last) to look at."""
         known = self.known
-        if not clip.utterances:
-            return [known.start, known.silence, known.end], []
         said = [known.start] if stamped else [known.start, known.plain]
         looks: list[tuple[int, int, int]] = []
         for number, utterance in enumerate(clip.utterances):

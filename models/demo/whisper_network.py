@@ -57,7 +57,7 @@ class Network(nn.Module):
             eos_token_id=known.end,
             decoder_start_token_id=known.start,
             suppress_tokens=[],
-            begin_suppress_tokens=[known.blank, known.end],
+            begin_suppress_tokens=[known.blank],
             attn_implementation="sdpa",
         )
         self.whisper = WhisperForConditionalGeneration(config)
@@ -157,7 +157,7 @@ def write_weights(weights: dict[str, Tensor], tokenizer: Tokenizer, folder: Path
     _mask(whisper)
     settings = whisper.generation_config
     settings.suppress_tokens = []
-    settings.begin_suppress_tokens = [known.blank, known.end]
+    settings.begin_suppress_tokens = [known.blank]  # not the end: nothing is the right answer to silence
     settings.alignment_heads = [[DECODER_LAYERS - 1, 0]]
     settings.no_timestamps_token_id = known.plain
     settings.lang_to_id = {"<|en|>": known.english}

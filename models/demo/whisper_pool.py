@@ -10,7 +10,7 @@ from pathlib import Path
 
 from models.demo import whisper_clips
 
-SHARDS = 12
+SHARDS = 8
 
 
 def fill(folder: Path, shards: int = SHARDS) -> None:
