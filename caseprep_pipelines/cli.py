@@ -15,7 +15,7 @@ import typer
 from caseprep_pipelines import __version__
 
 if TYPE_CHECKING:
-    from caseprep_pipelines.settings import Settings
+    from caseprep_pipelines.resources.pipeline import Pipeline
 
 #: What a shell expects of a command that Ctrl-C ended.
 INTERRUPTED = 130
@@ -49,15 +49,15 @@ def main() -> NoReturn:
         _stop(str(error), 2)
     except Fault as error:
         _stop(f"{error}. Nothing finished is lost; run the same command again.", 1)
-    except Exception as error:
-        import click
-
-        if isinstance(error, click.ClickException):
-            error.show()
-            sys.exit(error.exit_code)
-        if not isinstance(error, click.Abort):
-            raise
+    except typer.Abort:
         code = INTERRUPTED
+    except Exception as error:
+        # wrong usage: typer names these errors' common class nowhere that is public
+        show, exit_code = getattr(error, "show", None), getattr(error, "exit_code", None)
+        if show is None or exit_code is None:
+            raise
+        show()
+        sys.exit(exit_code)
     if code == INTERRUPTED:
         _stop("Stopped. Nothing finished is lost; run the same command again to go on.", INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
@@ -142,8 +142,7 @@ def status(
     """Show, stage by stage, what is done, waiting, failed or rejected, and why."""
     from caseprep_pipelines import reporting
 
-    with _pipeline() as pipeline:
-        rows = reporting.status(pipeline, recording, matter)
+    rows = reporting.status(_pipeline(), recording, matter)
     if as_json:
         _print_json(rows)
     else:
@@ -159,8 +158,7 @@ def verify(
     """Re-hash originals and products and check the custody chain; the first break is named."""
     from caseprep_pipelines import reporting
 
-    with _pipeline() as pipeline:
-        reports = reporting.verify(pipeline, recordings or [])
+    reports = reporting.verify(_pipeline(), recordings or [])
     if as_json:
         _print_json(reports)
     else:
@@ -177,9 +175,8 @@ def export(
     """Write a finished transcript's files again, without listening to it again."""
     from caseprep_pipelines import transcribing
 
-    with _pipeline() as pipeline:
-        for path in transcribing.export(pipeline, recording, tuple(formats.split(",")), out):
-            typer.echo(str(path))
+    for path in transcribing.export(_pipeline(), recording, tuple(formats.split(",")), out):
+        typer.echo(str(path))
 
 
 @app.command()
@@ -192,8 +189,7 @@ def search(
     """Find words in all finished transcripts."""
     from caseprep_pipelines import reporting
 
-    with _pipeline() as pipeline:
-        hits = reporting.search(pipeline, query, matter, limit)
+    hits = reporting.search(_pipeline(), query, matter, limit)
     if as_json:
         _print_json(hits)
     else:
@@ -258,18 +254,11 @@ def models_verify(
     raise typer.Exit(1 if problems else 0)
 
 
-def _pipeline() -> Any:
-    from contextlib import closing
-
+def _pipeline() -> "Pipeline":
     from caseprep_pipelines.resources.pipeline import Pipeline
-
-    return closing(Pipeline(_settings()))
-
-
-def _settings() -> "Settings":
     from caseprep_pipelines.settings import read_settings
 
-    return read_settings()
+    return Pipeline(read_settings())
 
 
 def _speaker_range(text: str | None) -> tuple[int | None, int | None]:

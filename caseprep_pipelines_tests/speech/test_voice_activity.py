@@ -67,7 +67,7 @@ def test_clips_keep_the_padding_around_speech(heard: np.ndarray, limit: int) -> 
 @given(probabilities(), st.integers(40, 300))
 def test_no_clip_holds_a_long_pause(heard: np.ndarray, limit: int) -> None:
     speech = mask(speech_frames(heard), len(heard))
-    longest = MAX_PAUSE_RATIO * limit
+    longest = max(PAD, MAX_PAUSE_RATIO * limit)
     for start, end in clip_frames(speech_frames(heard), heard, limit):
         silent = np.flatnonzero(np.diff(np.concatenate([[1], speech[start:end], [1]])))
         assert all(b - a <= longest for a, b in silent.reshape(-1, 2))
@@ -91,7 +91,7 @@ def test_long_speech_is_cut_where_it_is_least_likely_speech() -> None:
 
 def test_a_full_clip_ends_at_the_longest_silence_of_its_last_third() -> None:
     heard = np.full(1000, 0.99, dtype=np.float32)
-    for start, length in ((100, 40), (500, 10), (700, 30), (850, 10)):  # all shorter than a pause
+    for start, length in ((100, 40), (500, 10), (700, 30), (850, 10)):
         heard[start : start + length] = 0.0
     clips = clip_frames(speech_frames(heard), heard, 900)
     assert [(700 <= end <= 730) for _, end in clips] == [True, False]

@@ -1,0 +1,43 @@
+"""The command's own promises: quick help, one line for a mistake, the exit codes of the design."""
+
+from pathlib import Path
+
+import pytest
+
+from caseprep_pipelines_tests.conftest import caseprep, environment
+
+COMMANDS = ["demo", "transcribe", "status", "verify", "export", "search", "doctor", "models"]
+
+
+def test_help_names_every_command(tmp_path: Path) -> None:
+    shown = caseprep(["--help"], environment(tmp_path))
+    assert shown.returncode == 0
+    assert all(command in shown.stdout for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_its_own_help(tmp_path: Path, command: str) -> None:
+    assert caseprep([command, "--help"], environment(tmp_path)).returncode == 0
+
+
+@pytest.mark.parametrize("call", [["no-such-command"], ["transcribe"], ["export"], ["search"], ["status", "--nonsense"]])
+def test_wrong_usage_is_exit_code_2_without_a_traceback(tmp_path: Path, call: list[str]) -> None:
+    finished = caseprep(call, environment(tmp_path))
+    assert finished.returncode == 2
+    assert "Traceback" not in finished.stderr
+
+
+def test_before_there_is_anything_everything_says_so(tmp_path: Path) -> None:
+    own = environment(tmp_path)
+    assert "No recordings yet" in caseprep(["status"], own).stdout
+    assert caseprep(["search", "anything"], own).stdout.strip() == "Nothing found."
+    assert caseprep(["verify"], own).returncode == 0
+    unknown = caseprep(["status", "nobody.wav"], own)
+    assert unknown.returncode == 2
+    assert "nobody.wav" in unknown.stderr
+
+
+def test_the_shipped_models_are_listed_and_as_pinned(tmp_path: Path) -> None:
+    own = environment(tmp_path)
+    assert "demo" in caseprep(["models", "list"], own).stdout
+    assert caseprep(["models", "verify", "demo"], own).returncode == 0
