@@ -183,8 +183,8 @@ def clip_frames(speech: Sequence[tuple[int, int]], probabilities: Frames, limit:
 
     Every stretch of speech is padded on both sides, up to the middle of the silence between two. A stretch that is
     longer than a clip is cut where speech is least likely in the second half of what a clip can hold. Neighbours
-    share a clip while they fit and no pause is longer than `MAX_PAUSE_RATIO` allows; where a clip is full, it ends at the
-    longest silence in its last third.
+    share a clip while they fit and no pause is longer than `MAX_PAUSE_RATIO` allows; where a clip is full, it ends at
+    the longest silence in its last third.
     """
     pieces = [part for piece in _padded(speech, len(probabilities)) for part in _cut(piece, probabilities, limit)]
     clips: list[tuple[int, int]] = []

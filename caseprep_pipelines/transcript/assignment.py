@@ -5,14 +5,14 @@ The rules:
 1. Where a model found the turns, a word goes to the speaker whose exclusive turns cover most of it; where none does, to
    the nearest turn within `NEAR_SECONDS`, as uncertain; else to nobody.
 2. Where channels are speakers, a word goes to its channel's speaker, always.
-3. A word is in overlap when another speaker's turn covers a good part of it.
+3. A word is in overlap when its speaker's and another's turns together cover a good part of it.
 4. One or two words at a turn's edge can land on the wrong side of it: turns and words are timed by different models.
    Within a sentence, such an island goes to the speaker of the rest (`smooth`).
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from caseprep_pipelines.speech.documents import Turn, Word
 from caseprep_pipelines.transcript.document import WordFlag
@@ -22,7 +22,7 @@ NEAR_SECONDS = 0.5
 NEARLY_EQUAL = 2 / 3
 """Two speakers claim a word nearly equally when the second covers at least so much of what the first does."""
 OVERLAP_SECONDS, OVERLAP_RATIO = 0.1, 0.5
-"""Another's turn overlaps a word when it covers so much of it, the shorter of the two."""
+"""So much of a word must two speakers' turns share for it to be in overlap, the shorter of the two."""
 ISLAND_WORDS = 2
 ISLAND_REST_WORDS = 3
 """The rest of the sentence must be at least so long."""
@@ -43,6 +43,8 @@ class AssignedWord:
     confidence: float | None
     """Share of the word's time that its speaker's exclusive turns cover, 0 to 1; None where there are no turns."""
     flags: frozenset[WordFlag] = frozenset()
+    shares: Mapping[str, float] = field(default_factory=dict)
+    """The same for every speaker whose exclusive turns touch the word."""
 
 
 class TurnIndex:
@@ -88,7 +90,7 @@ def assign_to_channel(
         flags = set()
         if bleeding >= 0.5 * (end - start):
             flags.add(WordFlag.POSSIBLE_BLEED)
-        elif _overlaps(others, None, start, end):
+        elif _covered(others.between(start, end), start, end) >= _much(start, end):
             flags.add(WordFlag.OVERLAP)
         if not covered and not bleeding and not own.between(start - NEAR_SECONDS, end + NEAR_SECONDS):
             flags.add(WordFlag.UNCERTAIN_SPEAKER)
@@ -120,7 +122,8 @@ def smooth(words: Sequence[AssignedWord]) -> list[AssignedWord]:
             if (hangs_over or unsure) and not _parted(words, a, b, first, end):
                 for k in range(a, b):
                     flags = words[k].flags | {WordFlag.SMOOTHED_SPEAKER}
-                    smoothed[k] = replace(words[k], speaker=rest[0], flags=flags)
+                    share = words[k].shares.get(rest[0], 0.0)
+                    smoothed[k] = replace(words[k], speaker=rest[0], confidence=share, flags=flags)
     return smoothed
 
 
@@ -147,7 +150,8 @@ def _assign(word: Word, heard: TurnIndex, sole: TurnIndex) -> AssignedWord:
         flags.add(WordFlag.UNCERTAIN_SPEAKER)
     if _overlaps(heard, speaker, start, end):
         flags.add(WordFlag.OVERLAP)
-    return AssignedWord(word, speaker, round(min(1.0, most / (end - start)), 4), frozenset(flags))
+    shares = {name: round(min(1.0, claim / (end - start)), 4) for name, claim in ranked}
+    return AssignedWord(word, speaker, shares[speaker], frozenset(flags), shares)
 
 
 def _extent(word: Word) -> tuple[float, float]:
@@ -158,17 +162,32 @@ def _extent(word: Word) -> tuple[float, float]:
     return middle - _POINT_SECONDS / 2, middle + _POINT_SECONDS / 2
 
 
-def _overlaps(turns: TurnIndex, speaker: str | None, start: float, end: float) -> bool:
-    others = [turn for turn in turns.between(start, end) if turn.speaker != speaker]
-    return _covered(others, start, end) >= min(OVERLAP_SECONDS, OVERLAP_RATIO * (end - start))
+def _overlaps(turns: TurnIndex, speaker: str, start: float, end: float) -> bool:
+    near = turns.between(start, end)
+    together = [
+        (max(own.start, other.start), min(own.end, other.end))
+        for own in near
+        for other in near
+        if own.speaker == speaker != other.speaker and own.start < other.end and other.start < own.end
+    ]
+    return _joint(together, start, end) >= _much(start, end)
+
+
+def _much(start: float, end: float) -> float:
+    return min(OVERLAP_SECONDS, OVERLAP_RATIO * (end - start))
 
 
 def _covered(turns: Sequence[Turn], start: float, end: float) -> float:
     """Seconds from `start` to `end` that any of the turns covers."""
+    return _joint([(turn.start, turn.end) for turn in turns], start, end)
+
+
+def _joint(stretches: Sequence[tuple[float, float]], start: float, end: float) -> float:
+    """Seconds from `start` to `end` that any of the stretches covers."""
     total, reached = 0.0, start
-    for turn in sorted(turns, key=lambda turn: turn.start):
-        total += max(0.0, min(end, turn.end) - max(reached, turn.start))
-        reached = max(reached, min(end, turn.end))
+    for first, last in sorted(stretches):
+        total += max(0.0, min(end, last) - max(reached, first))
+        reached = max(reached, min(end, last))
     return total
 
 

@@ -1,7 +1,5 @@
 from typing import Any
 
-import pytest
-
 from caseprep_pipelines.speech.documents import (
     ChannelTranscript,
     DiarizationSettings,
@@ -31,11 +29,13 @@ def words_of(transcript: Transcript) -> list[str]:
 
 def test_who_said_what_is_what_was_spoken() -> None:
     transcript = assemble(sample_source(), sample_audio(), sample_raw(), sample_turns())
-    assert len(transcript.utterances) >= len(SPOKEN)
-    spoken = {speaker: "".join(text for who, _, _, text in SPOKEN if who == speaker) for speaker, *_ in SPOKEN}
-    for speaker, text in spoken.items():
-        said = "".join(u.text for u in transcript.utterances if u.speaker == speaker)
-        assert len(said.replace(" ", "")) == pytest.approx(len(text.replace(" ", "")), abs=12)
+    said = [(utterance.speaker, utterance.start, utterance.text) for utterance in transcript.utterances]
+    # the interjection lies inside a long question; the others speak alone
+    assert [said[0], said[1], said[-1]] == [(who, start, text) for who, start, _, text in (*SPOKEN[:2], SPOKEN[4])]
+    assert {word.text for u in transcript.utterances if u.speaker == "SPEAKER_02" for word in u.words} >= {
+        "Objection,",
+        "compound.",
+    }
 
 
 def test_it_says_what_it_was_made_from() -> None:

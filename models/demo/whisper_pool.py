@@ -10,7 +10,7 @@ from pathlib import Path
 
 from models.demo import whisper_clips
 
-SHARDS = 8
+SHARDS = 10
 
 
 def fill(folder: Path, shards: int = SHARDS) -> None:
