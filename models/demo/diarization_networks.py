@@ -171,13 +171,31 @@ def clean_weights(random: Random, active: torch.Tensor) -> torch.Tensor:
     return clean
 
 
-def train_embedding(bank: Bank, seed: int, steps: int, file: Path, size: int = 32) -> None:
-    """Additive-margin softmax over the training speakers, from exactly what the pipeline will hand over: a chunk with
+def _mean_directions(bank: Bank, random: Random, network: DemoEmbedding, size: int) -> torch.Tensor:
+    """Where the network puts each training speaker now: (speakers, dimension)."""
+    sums = torch.zeros(bank.speakers, network.dimension)
+    with torch.inference_mode():
+        for _ in range(30):
+            features, active, who = read(bank, random, size, SECONDS)
+            weights = clean_weights(random, active)
+            usable = weights.sum(-1) >= 25
+            sums.index_add_(0, who[usable], F.normalize(network.eval().embed(features, weights)[usable], dim=-1))
+    network.train()
+    return sums.clone()
+
+
+def train_embedding(bank: Bank, seed: int, steps: int, file: Path, again: bool = False, size: int = 32) -> None:
+    """`again` starts from `file` and goes on at a lower rate.
+
+    Additive-margin softmax over the training speakers, from exactly what the pipeline will hand over: a chunk with
     several people in it, and the frames of one of them."""
     torch.manual_seed(seed)
     random = Random(seed)
     network = embedding_network()
     directions = nn.Parameter(torch.randn(bank.speakers, network.dimension) * 0.1)
+    if again:
+        network.load_state_dict(torch.load(file, weights_only=False)["state_dict"])
+        directions.data = _mean_directions(bank, random, network, size)
     shown = {"loss": 0.0, "right": 0.0}
 
     def loss_of(progress: float) -> tuple[torch.Tensor, str]:
@@ -196,4 +214,11 @@ def train_embedding(bank: Bank, seed: int, steps: int, file: Path, size: int = 3
         return loss, f"loss {shown['loss']:.3f} right {shown['right']:.3f}"
 
     network.train()
-    _learn("embedding", [*network.parameters(), directions], steps, 3e-3, loss_of, lambda: save(network, file))
+    _learn(
+        "embedding",
+        [*network.parameters(), directions],
+        steps,
+        1e-3 if again else 3e-3,
+        loss_of,
+        lambda: save(network, file),
+    )
