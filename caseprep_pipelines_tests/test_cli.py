@@ -20,7 +20,10 @@ def test_each_command_has_its_own_help(tmp_path: Path, command: str) -> None:
     assert caseprep([command, "--help"], environment(tmp_path)).returncode == 0
 
 
-@pytest.mark.parametrize("call", [["no-such-command"], ["transcribe"], ["export"], ["search"], ["status", "--nonsense"]])
+WRONG = [["no-such-command"], ["transcribe"], ["export"], ["search"], ["status", "--nonsense"]]
+
+
+@pytest.mark.parametrize("call", WRONG)
 def test_wrong_usage_is_exit_code_2_without_a_traceback(tmp_path: Path, call: list[str]) -> None:
     finished = caseprep(call, environment(tmp_path))
     assert finished.returncode == 2
