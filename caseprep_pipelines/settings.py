@@ -117,6 +117,15 @@ class Settings(BaseSettings):
         description="Hub token for `caseprep models fetch`; read from `HF_TOKEN` or `HUGGINGFACE_ACCESS_TOKEN`.",
     )
 
+    @field_validator("storage")
+    @classmethod
+    def _directory_or_bucket(cls, value: str) -> str:
+        if value.startswith("s3://"):
+            return value
+        if not value or "://" in value:
+            raise ValueError("must be a directory or s3://bucket/prefix")
+        return str(Path(value).expanduser())
+
     @field_validator("formats")
     @classmethod
     def _split_formats(cls, value: tuple[str, ...] | str) -> tuple[str, ...]:
@@ -140,7 +149,7 @@ class Settings(BaseSettings):
             return self.database_url.get_secret_value()
         from sqlalchemy import URL
 
-        folder = self.dagster_home.parent if self.remote else Path(self.storage).expanduser()
+        folder = self.dagster_home.parent if self.remote else Path(self.storage)
         return URL.create("sqlite", database=str(folder / "catalog.sqlite"))
 
 

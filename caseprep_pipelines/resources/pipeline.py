@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from caseprep_pipelines.errors import Fault
@@ -119,4 +118,4 @@ def open_objects(settings: Settings) -> ObjectStore:
     """The storage root."""
     if settings.remote:
         return open_store(settings.storage, s3_client=s3_client(settings))
-    return open_store(str(Path(settings.storage).expanduser()))
+    return open_store(settings.storage)

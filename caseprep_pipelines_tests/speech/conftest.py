@@ -94,6 +94,11 @@ def courtroom(tmp_path_factory: pytest.TempPathFactory) -> DemoRecording:
 
 
 @pytest.fixture(scope="session")
+def roadside(tmp_path_factory: pytest.TempPathFactory) -> DemoRecording:
+    return _demo(tmp_path_factory.mktemp("roadside"), "roadside-camera")
+
+
+@pytest.fixture(scope="session")
 def transcriber() -> WhisperTranscriber:
     from caseprep_pipelines.models.directories import resolve_whisper
     from caseprep_pipelines.speech.whisper import load_transcriber
