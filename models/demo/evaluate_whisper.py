@@ -41,21 +41,27 @@ def conversation(random: Random, kind: str, sentences: int, test: bool = True) -
     """Held-out sentences, each once, by two to four held-out voices taking turns, over noise `NOISE_DECIBELS` below
     the speech. With `test` false: the same of training's sentences and voices, for looking at progress."""
     speakers = random.choice([2, 3, 3, 4])
-    voices = random.sample(synthesis.TEST_VOICES if test else synthesis.TRAIN_VOICES, speakers)
-    rates = synthesis.TEST_RATES if test else synthesis.TRAIN_RATES
-    people = [
-        (voice, random.choice(rates), random.randint(-15, 15), 10 ** random.uniform(-0.15, 0.15)) for voice in voices
-    ]
     lines: dict[str, language.Line] = {}
     while len(lines) < sentences:
         for line in language.conversation(random, speakers, kind, test):
             if language.held_out(line.text) is test and len(lines) < sentences:
                 lines.setdefault(line.text, line)
+    return record(random, list(lines.values()), test)
+
+
+def record(random: Random, lines: list[language.Line], test: bool = True) -> Conversation:
+    """The lines spoken one after the other, each speaker with a voice, speed, pitch and level of their own."""
+    speakers = 1 + max(line.speaker for line in lines)
+    voices = random.sample(synthesis.TEST_VOICES if test else synthesis.TRAIN_VOICES, speakers)
+    rates = synthesis.TEST_RATES if test else synthesis.TRAIN_RATES
+    people = [
+        (voice, random.choice(rates), random.randint(-15, 15), 10 ** random.uniform(-0.15, 0.15)) for voice in voices
+    ]
     parts: list[Samples] = []
     words: list[Timed] = []
     clock = 0.5
     parts.append(np.zeros(int(clock * RATE), dtype=np.float32))
-    for line in lines.values():
+    for line in lines:
         voice, rate, pitch, gain = people[line.speaker]
         said = synthesis.say(line.text, voice, rate, pitch)
         level = float(np.sqrt(np.mean(np.square(said.samples))))
@@ -162,6 +168,8 @@ def measure(model: Path, sentences: int, seed: int, test: bool = True, quick: bo
     wide = open_transcriber(model, beam_size=5)
     figures["conversations_beam_5"] = _over(spoken, lambda each: hear(wide, each.samples))
     figures["conversations_by_telephone"] = _over(spoken, lambda each: hear(transcriber, telephone(each.samples)))
+    free = record(random, [language.Line(number % 3, language.free(random)) for number in range(sentences // 4)], test)
+    figures["words_in_free_order"] = _over([free], lambda each: hear(transcriber, each.samples))
     vocabulary = ("Carter", "Kowalczyk", "warehouse", "Reyes")
     figures["conversations_with_hotwords"] = _over(spoken, lambda each: hear(transcriber, each.samples, vocabulary))
     figures["words_without_speech"] = {
