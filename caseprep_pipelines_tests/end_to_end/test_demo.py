@@ -14,10 +14,11 @@ from caseprep_pipelines_tests.conftest import DemoRun, caseprep
 SPOKEN = [demo for demo in demo_recordings() if demo.reference is not None]
 SPOKEN_NAMES = [demo.path.stem for demo in SPOKEN]
 
-#: Every word a machine should get right here it may get wrong this often; the models' own figures are in models/demo.
-WORD_ERROR_RATE = 0.12
-#: As above, with the speaker counted: a word said by another counts as missed and inserted.
-SPEAKER_WORD_ERROR_RATE = 0.25
+#: In these few minutes: the share of words that may be wrong, and of words that may be wrong or another speaker's. The
+#: shipped models reach 0.05 and 0.06 at worst (overlapping speech counts as another order); int8 differs between
+#: processors, which the rest is for. What they reach on sets of their own stands in models/demo/FIGURES-*.json.
+WORD_ERROR_RATE = 0.08
+SPEAKER_WORD_ERROR_RATE = 0.12
 
 
 def plain(text: str) -> str:
@@ -49,8 +50,7 @@ def test_what_was_said_is_what_is_written(demo: DemoRun, name: str) -> None:
     in_time = sorted(heard(demo, name), key=lambda part: float(str(part["start_time"])))
     said = plain(" ".join(str(part["words"]) for part in spoken(name)))
     written = plain(" ".join(str(part["words"]) for part in in_time))
-    # speech that overlaps may be written in another order: order-insensitive over speakers is what cpWER does
-    assert jiwer.wer(said, written) <= WORD_ERROR_RATE + 0.1
+    assert jiwer.wer(said, written) <= WORD_ERROR_RATE
 
 
 @pytest.mark.parametrize("name", SPOKEN_NAMES)
