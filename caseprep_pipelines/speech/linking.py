@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-LINKING_THRESHOLD = 0.5
-"""Cosine distance up to which two windows' speakers are one."""
+LINKING_THRESHOLD = 0.35
+"""Cosine distance up to which two windows' speakers are one. With the demo models one voice in two windows is 0.04 to
+0.18 from itself and 0.55 or more from others, where windows hold it unmixed."""
 
 Centroids = NDArray[np.float64]
 

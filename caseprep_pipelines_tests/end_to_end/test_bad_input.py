@@ -22,7 +22,7 @@ HOSTILE_NAMES = [
     'it\'s "quoted" & <marked> $HOME `id`.wav',
     "Zeugin Müller – \u202e 証人.wav",
     "--out.wav",
-    "..%2f..%2fetc.wav",
+    "a..%2f..%2fetc.wav",
     "x" * 240 + ".wav",
     "line\nbreak.wav",
 ]

@@ -83,8 +83,9 @@ def test_the_demo_pipeline_tells_who_speaks(deposition: DemoRecording, diarizer:
 
 def test_bounds_on_the_number_of_speakers_are_kept(deposition: DemoRecording, diarizer: Diarizer) -> None:
     samples, _ = soundfile.read(deposition.folder / "0.flac", dtype="float32")
-    said = diarizer.diarize(samples, DiarizeOptions(max_speakers=2))
-    assert len({turn.speaker for turn in said.turns}) == 2
+    for options in (DiarizeOptions(max_speakers=1), DiarizeOptions(min_speakers=3, max_speakers=3)):
+        said = diarizer.diarize(samples, options)
+        assert len({turn.speaker for turn in said.turns}) == len(said.centroids) == options.max_speakers
 
 
 def test_silence_has_no_speakers(diarizer: Diarizer, tmp_path: Path) -> None:
