@@ -128,7 +128,9 @@ def _original_name(products: ProductStore, partition: str, made: list[Product]) 
                 continue
             if isinstance(document, SourceRecording):
                 return document.original
-    return None
+    # the original of a recording that was rejected at once is kept too, and nothing else lies in its folder
+    kept = [stat.name for stat in products.objects.list(f"originals/{partition}/")]
+    return kept[0] if len(kept) == 1 else None
 
 
 def _sha256(objects: ObjectStore, name: str) -> str:

@@ -53,11 +53,12 @@ def test_ending_without_an_answer_is_a_fault(monkeypatch: pytest.MonkeyPatch, re
 
 
 def test_standing_still_is_a_fault(monkeypatch: pytest.MonkeyPatch, recording: Path) -> None:
+    others = psutil.Process().children()
     child(monkeypatch, "import sys; sys.stdin.read()")
     monkeypatch.setattr(sandbox, "STANDSTILL_SECONDS", 0.2)
     with pytest.raises(Fault, match="stood still"):
         sandbox.run("probe", recording, Limits())
-    assert not psutil.Process().children()
+    assert psutil.Process().children() == others
 
 
 def test_more_memory_than_allowed_is_too_costly(recording: Path) -> None:
@@ -106,12 +107,14 @@ def test_the_child_sees_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_callers_error_ends_the_child(tmp_path: Path) -> None:
+    others = psutil.Process().children()
+
     def stop(_: float) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         sandbox.run("decode", hours_of_silence(tmp_path), Limits(), folder=tmp_path, progress=stop)
-    assert not psutil.Process().children()
+    assert psutil.Process().children() == others
 
 
 def test_the_child_ends_with_its_parent(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def _teacher(folder: Path) -> whisper_lessons.Teacher:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=Path("build") / "demo-whisper", help="pool and checkpoint (5 GB)")
+    parser.add_argument("--work", type=Path, default=Path("build") / "demo-whisper", help="pool and checkpoint (2 GB)")
     parser.add_argument("--out", type=Path, default=SHIPPED, help="model directory to write")
     parser.add_argument("--steps", type=int, default=5_200)
     parser.add_argument("--shards", type=int, default=whisper_pool.SHARDS)
