@@ -116,7 +116,6 @@ def describe(folder: Path, clustering: str, parameters: dict[str, Any]) -> None:
             "params": {
                 "clustering": clustering,
                 "segmentation": "$model/segmentation",
-                "segmentation_step": 0.2,
                 "segmentation_batch_size": 32,
                 "embedding": "$model/embedding",
                 "embedding_batch_size": 32,
