@@ -29,7 +29,7 @@ from models.demo.diarization_voices import RATE, Samples, cast, converse, mix, n
 
 PLDA_DIMENSION = 32
 VBX: dict[str, Any] = {"threshold": 0.6, "Fa": 0.07, "Fb": 0.8}
-AGGLOMERATIVE: dict[str, Any] = {"method": "centroid", "min_cluster_size": 6, "threshold": 0.8}
+AGGLOMERATIVE: dict[str, Any] = {"method": "centroid", "min_cluster_size": 6, "threshold": 0.9}
 
 
 @dataclass
@@ -181,15 +181,13 @@ def errors(pipeline: Pipeline, conversations: list[Conversation], files: list[di
 def tune(
     folder: Path, choices: dict[str, list[Any]], conversations: list[Conversation], files: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """The first choice whose mean error is within half a point of the best. Choices begin with what merges least: the
-    few voices of tuning hardly show what merging too much costs."""
+    """The clustering parameters with the least mean error on these conversations, tried all together."""
     pipeline = load(folder)
-    tried: list[tuple[float, dict[str, Any]]] = []
+    best: tuple[float, dict[str, Any]] = (float("inf"), {})
     for values in product(*choices.values()):
         parameters = dict(zip(choices, values, strict=True))
         pipeline.instantiate({"clustering": parameters, "segmentation": {"min_duration_off": 0.0}})
         error = float(np.mean([e["der"] for e in errors(pipeline, conversations, files)]))
         print(f"tuning {parameters} {error:.4f}", flush=True)
-        tried.append((error, parameters))
-    best = min(error for error, _ in tried)
-    return next(parameters for error, parameters in tried if error <= best + 0.005)
+        best = min(best, (error, parameters), key=lambda b: b[0])
+    return best[1]
