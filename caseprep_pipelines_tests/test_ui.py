@@ -30,6 +30,7 @@ RECORDING = partition_key(_SHORT.matter, origin_digest_of_file(sha256_of(_SHORT.
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.timeout(1500),
     pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="Chromium is not installed"),
 ]
 
@@ -93,7 +94,7 @@ def test_one_recording_is_materialized_through_the_whole_graph(page: Page, addre
     expect(dialog).to_be_hidden(timeout=MINUTE)
 
     page.goto(f"{address}/assets/transcript_catalog?view=partitions&partition={RECORDING}")
-    expect(page.get_by_text("Materialized (1)")).to_be_visible(timeout=5 * MINUTE)
+    expect(page.get_by_text("Materialized (1)")).to_be_visible(timeout=10 * MINUTE)
     page.goto(f"{address}/asset-groups")
     expect(page.get_by_text("transcript_catalog", exact=True).first).to_be_visible(timeout=2 * MINUTE)
     picture(page, "asset-graph")

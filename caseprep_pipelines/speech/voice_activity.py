@@ -34,10 +34,9 @@ MIN_SILENCE_SECONDS = 0.16
 """Shorter silences do not part two stretches of speech."""
 SPEECH_PAD_SECONDS = 0.2
 """What a clip keeps on either side of its speech: the detector is late at soft openings."""
-MAX_PAUSE_RATIO = 1 / 15
-"""The longest silence inside a clip, as a share of what the model hears at once: 2 s of 30. After a longer one
-recognisers invent words or stop listening; a much shorter bound would cost a clip, hence an encoder's pass, for every
-sentence."""
+MAX_PAUSE_SECONDS = 2.0
+"""A longer silence is never inside a clip: recognisers invent words there. A much shorter bound would cost a clip,
+hence an encoder's pass, for every sentence."""
 
 _BLOCK_FRAMES = 10_000
 """320 s: as many frames as faster-whisper gives the detector at once, hence the same sums."""
@@ -183,8 +182,8 @@ def clip_frames(speech: Sequence[tuple[int, int]], probabilities: Frames, limit:
 
     Every stretch of speech is padded on both sides, up to the middle of the silence between two. A stretch that is
     longer than a clip is cut where speech is least likely in the second half of what a clip can hold. Neighbours
-    share a clip while they fit and no pause is longer than `MAX_PAUSE_RATIO` allows; where a clip is full, it ends at
-    the longest silence in its last third.
+    share a clip while they fit and no pause is longer than `MAX_PAUSE_SECONDS`; where a clip is full, it ends at the
+    longest silence in its last third.
     """
     pieces = [part for piece in _padded(speech, len(probabilities)) for part in _cut(piece, probabilities, limit)]
     clips: list[tuple[int, int]] = []
@@ -245,7 +244,7 @@ def _cut(piece: _Piece, probabilities: Frames, limit: int) -> Iterator[_Piece]:
 def _last_in_clip(pieces: Sequence[_Piece], first: int, limit: int) -> int:
     start, last = pieces[first].start, first
     while last + 1 < len(pieces):
-        if pieces[last].silence_after > MAX_PAUSE_RATIO * limit:
+        if pieces[last].silence_after > _frames(MAX_PAUSE_SECONDS):
             return last
         if pieces[last + 1].end - start > limit:
             break

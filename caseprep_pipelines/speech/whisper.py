@@ -86,7 +86,7 @@ class WhisperTranscriber:
             silence_threshold=voice_activity.SILENCE_THRESHOLD,
             min_silence_seconds=voice_activity.MIN_SILENCE_SECONDS,
             speech_pad_seconds=voice_activity.SPEECH_PAD_SECONDS,
-            max_pause_seconds=round(voice_activity.MAX_PAUSE_RATIO * self.identity.clip_seconds, 3),
+            max_pause_seconds=voice_activity.MAX_PAUSE_SECONDS,
         )
 
     def transcribe(

@@ -11,7 +11,7 @@ from caseprep_pipelines.speech.documents import Span
 from caseprep_pipelines.speech.voice_activity import (
     FRAME_SAMPLES,
     FRAME_SECONDS,
-    MAX_PAUSE_RATIO,
+    MAX_PAUSE_SECONDS,
     SPEECH_PAD_SECONDS,
     VoiceActivity,
     clip_frames,
@@ -67,7 +67,7 @@ def test_clips_keep_the_padding_around_speech(heard: np.ndarray, limit: int) -> 
 @given(probabilities(), st.integers(40, 300))
 def test_no_clip_holds_a_long_pause(heard: np.ndarray, limit: int) -> None:
     speech = mask(speech_frames(heard), len(heard))
-    longest = max(PAD, MAX_PAUSE_RATIO * limit)
+    longest = round(MAX_PAUSE_SECONDS / FRAME_SECONDS)
     for start, end in clip_frames(speech_frames(heard), heard, limit):
         silent = np.flatnonzero(np.diff(np.concatenate([[1], speech[start:end], [1]])))
         assert all(b - a <= longest for a, b in silent.reshape(-1, 2))
