@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+pytest_plugins = ["caseprep_pipelines_tests.postgres_server", "caseprep_pipelines_tests.s3_server"]
+
 HERE = Path(__file__).parent
 COMMAND = Path(sys.executable).parent / "caseprep"
 

@@ -1,7 +1,7 @@
 """A real PostgreSQL server of the test session's own: in a temporary folder, on a local socket, gone afterwards.
 
-Import the fixtures in a `conftest.py`: `from caseprep_pipelines_tests.postgres_server import *`. Mark what uses them
-with `postgres`. The server starts once a session; databases are each test's own.
+Its fixtures are everybody's; mark what uses them with `postgres`. The server starts once a session; databases are each
+test's own.
 """
 
 import itertools
@@ -16,8 +16,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL
-
-__all__ = ["PostgresServer", "_postgres_database", "postgres_server", "postgres_url"]
 
 PASSWORD = "not/a:secret@all"
 _NUMBERS = itertools.count()

@@ -1,7 +1,6 @@
 """A real S3 API server (moto's, over HTTP on this machine) and a proxy before it that breaks what it is told to.
 
-Import the fixtures in a `conftest.py`: `from caseprep_pipelines_tests.s3_server import *`. The server starts once a
-session; buckets are each test's own.
+Its fixtures are everybody's. The server starts once a session; buckets are each test's own.
 """
 
 import http.client
@@ -22,8 +21,6 @@ from tenacity import wait_none
 if TYPE_CHECKING:
     from boto3.session import Session
     from mypy_boto3_s3 import S3Client
-
-__all__ = ["S3Server", "faulty_s3", "s3", "s3_address"]
 
 _NUMBERS = itertools.count()
 

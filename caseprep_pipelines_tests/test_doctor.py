@@ -13,9 +13,7 @@ from caseprep_pipelines.models.directories import resolve_diarization, resolve_w
 from caseprep_pipelines.models.pins import checked
 from caseprep_pipelines.settings import Settings, read_settings
 from caseprep_pipelines_tests.models.made import make_diarization, make_whisper
-from caseprep_pipelines_tests.s3_server import S3Server, faulty_s3, s3, s3_address
-
-__all__ = ["faulty_s3", "s3", "s3_address"]
+from caseprep_pipelines_tests.s3_server import S3Server
 
 Usage = namedtuple("Usage", "free")
 CUDA = {"is_available": lambda: True, "device_count": lambda: 2, "get_device_name": lambda _index: "NVIDIA H200"}

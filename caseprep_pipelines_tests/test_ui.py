@@ -86,7 +86,8 @@ def test_one_recording_is_materialized_through_the_whole_graph(page: Page, addre
     for stage in STAGES:
         expect(page.get_by_text(stage.name, exact=True).first).to_be_visible(timeout=2 * MINUTE)
     page.get_by_role("button", name="Materialize all").click()
-    dialog = page.get_by_role("dialog")
+    # closed popovers are dialogs too
+    dialog = page.locator("[role=dialog][aria-modal=true]")
     dialog.get_by_text("Select a partition").click()
     page.get_by_text(RECORDING).locator("visible=true").first.click()
     dialog.get_by_text("Launch runs to materialize").click()

@@ -1,4 +1,7 @@
-"""Stage 1, `source_recording`: the original is copied, hashed, scanned and probed; nothing has listened to it yet."""
+"""Stage 1, `source_recording`: the original is hashed, kept, scanned and probed; nothing has listened to it yet.
+
+Kept means copied into `originals/`, or left where it is: a version in a bucket that locks it is referenced.
+"""
 
 import re
 from datetime import UTC
@@ -41,14 +44,14 @@ def make(recording: Recording) -> Made:
     if recording.matter(entry.matter).privileged:
         raise RejectedRecording(Reason.PRIVILEGED)
 
-    name = original_name(partition, entry.name)
-    stored = _exists(pipeline.objects, name)
-    copy = None if stored else recording.folder / "original"
+    name = None if _locked(recording, entry.location) else original_name(partition, entry.name)
+    stored = name is not None and _exists(pipeline.objects, name)
+    copy = None if stored or name is None else recording.folder / "original"
 
     def received(digests: Digests) -> None:
         if entry.sha256 is not None and digests.sha256 != entry.sha256:
             raise RejectedRecording(Reason.CHANGED_DURING_READING)
-        if copy is not None:
+        if copy is not None and name is not None:
             pipeline.objects.write_file(name, copy)
         enter_receipt(pipeline.catalog, partition, digests)
 
@@ -77,8 +80,13 @@ def make(recording: Recording) -> Made:
 
 
 def local_original(recording: Recording, source: SourceRecording) -> Path:
-    """The stored original as a local file: in place where storage is a directory, fetched where it is S3."""
-    return _fetched(recording, recording.pipeline.objects, source.original)
+    """The original as a local file: in place where storage is a directory, fetched where it is S3."""
+    if source.original is not None:
+        return _fetched(recording, recording.pipeline.objects, source.original)
+    entry = registry.recording(recording.pipeline.catalog, recording.partition)
+    if entry is None:
+        raise ConfigurationError(f"{recording.partition} is not in the registry, which says where its original lies")
+    return _received(recording, None, entry.location)
 
 
 def _received(recording: Recording, stored: str | None, location: str) -> Path:
@@ -90,6 +98,21 @@ def _received(recording: Recording, stored: str | None, location: str) -> Path:
 
     bucket, key, version = split_uri(location)
     return _fetched(recording, _bucket(recording, bucket), key, version)
+
+
+def _locked(recording: Recording, location: str) -> bool:
+    """Whether the very version that was registered is locked where it lies, so that no copy would be safer."""
+    if not location.startswith("s3://"):
+        return False
+    from caseprep_pipelines.storage.s3 import split_uri
+
+    bucket, key, version = split_uri(location)
+    if version is None:
+        return False
+    try:
+        return _bucket(recording, bucket).stat(key, version_id=version).locked
+    except MissingObject:
+        return False  # reading it says what is wrong
 
 
 def _bucket(recording: Recording, bucket: str) -> ObjectStore:
@@ -149,7 +172,7 @@ STAGE = Stage(
     make=make,
     description=(
         "The registered original: SHA-256 and MD5 from one streamed pass, size, container, codecs, streams and where "
-        "it came from. The bytes themselves lie untouched under `originals/`."
+        "it came from. The bytes themselves lie untouched under `originals/`, or in a bucket that locks them."
     ),
     kinds=frozenset({"json", "python"}),
     batch=200,

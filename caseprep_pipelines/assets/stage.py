@@ -14,7 +14,6 @@ import hashlib
 import json
 import os
 import platform
-import resource as process_resource
 import time
 import traceback
 import warnings
@@ -28,6 +27,7 @@ from typing import Any, TypeVar
 import dagster as dg
 
 from caseprep_pipelines import __version__
+from caseprep_pipelines.audio import sandbox
 from caseprep_pipelines.checks.outcome import ACCEPTED, Outcome
 from caseprep_pipelines.custody.chain import Product
 from caseprep_pipelines.custody.chain import append as append_custody
@@ -189,7 +189,7 @@ def run_one(pipeline: Pipeline, stage: Stage, partition: str, run_id: str) -> Do
     """
     from caseprep_pipelines.catalog import loading, progress
 
-    started, wall, cpu = datetime.now(UTC), time.monotonic(), _cpu_seconds()
+    started, wall, cpu = datetime.now(UTC), time.monotonic(), _cpu_seconds(stage)
     with pipeline.work_folder() as name:
         recording = Recording(pipeline, stage, partition, Path(name))
         rejected: Rejection | None = None
@@ -220,7 +220,7 @@ def run_one(pipeline: Pipeline, stage: Stage, partition: str, run_id: str) -> Do
             "stage": stage.name,
             "started": started.isoformat(timespec="milliseconds"),
             "wall_seconds": round(wall, 3),
-            "cpu_seconds": round(_cpu_seconds() - cpu, 3),
+            "cpu_seconds": round(_cpu_seconds(stage) - cpu, 3),
             "audio_seconds": made.audio_seconds,
             "machine": platform.machine(),
             "software": __version__,
@@ -277,11 +277,9 @@ def run_one(pipeline: Pipeline, stage: Stage, partition: str, run_id: str) -> Do
     return Done(version, metadata, (accepted, *made.outcomes))
 
 
-def _cpu_seconds() -> float:
-    usage = [
-        process_resource.getrusage(who) for who in (process_resource.RUSAGE_SELF, process_resource.RUSAGE_CHILDREN)
-    ]
-    return sum(u.ru_utime + u.ru_stime for u in usage)
+def _cpu_seconds(stage: Stage) -> float:
+    """Of the recording's own work: its thread's where several are worked on side by side, else the process's."""
+    return (time.thread_time() if stage.in_children else time.process_time()) + sandbox.cpu_seconds()
 
 
 def run_stage(context: dg.AssetExecutionContext, stage: Stage, pipeline: Pipeline) -> Iterator[Any]:
@@ -358,6 +356,7 @@ def _each(
             yield from zip(keys, threads.map(work, keys), strict=True)
         finally:
             threads.shutdown(cancel_futures=True)
+            sandbox.close_idle()
 
 
 def _place(error: BaseException) -> str:

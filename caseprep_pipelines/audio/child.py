@@ -1,7 +1,11 @@
-"""The child process that reads hostile bytes: sets its own limits, does one task, reports in JSON lines, ends.
+"""The processes that read hostile bytes. `main` is a server that has everything loaded and forks a child for each task;
+the child sets its own limits, does the task, reports in JSON lines, ends.
 
-Started by `sandbox` as `python -m caseprep_pipelines.audio.child`; the request comes as one JSON line on standard
-input, which stays open as long as the parent lives. Nothing is written but the FLAC files, and no name is reported.
+Loading takes longer than decoding a short call, so it is done once and not for each recording; and what a file does to
+its child dies with the child. Started by `sandbox` as `python -m caseprep_pipelines.audio.child` with a socket as
+standard input. A request is one JSON line there, with two descriptors: the socket on which the child talks, which stays
+open as long as the asker lives, and the recording. When the child has ended, the server says how: one JSON line with
+its wait status and processor seconds. Nothing is written but the FLAC files, and no name is reported.
 """
 
 import contextlib
@@ -10,7 +14,9 @@ import json
 import math
 import os
 import resource
+import select
 import signal
+import socket
 import sys
 import threading
 import time
@@ -26,32 +32,79 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    request = json.loads(sys.stdin.readline())
-    _end_with_parent(request["parent"])
-    answer = _answer(request)
-    _say(answer)
-    # destructors of a damaged file's decoders have nothing left to contribute, and may crash
-    os._exit(0)
+    _load()
+    server = socket.socket(fileno=os.dup(0))
+    pid = os.getpid()
+    ended, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake)
+    while True:
+        line = b""
+        descriptors: list[int] = []
+        while not line.endswith(b"\n"):
+            received, more, _, _ = socket.recv_fds(server, 1 << 16, 2)
+            if not received:
+                return
+            line, descriptors = line + received, descriptors + more
+        talk, recording = descriptors
+        child = os.fork()
+        if child == 0:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for descriptor in (0, server.fileno(), ended, wake):
+                os.close(descriptor)
+            _work(json.loads(line), pid, talk, recording)
+        os.close(talk)
+        os.close(recording)
+        ready, _, _ = select.select([server.fileno(), ended], [], [])
+        if ended not in ready:
+            # nothing is asked while a child works, so this is the asker's end
+            os.kill(child, signal.SIGKILL)
+        _, status, used = os.wait4(child, 0)
+        os.read(ended, 1 << 10)
+        server.sendall(json.dumps({"status": status, "cpu_seconds": used.ru_utime + used.ru_stime}).encode() + b"\n")
 
 
-def _answer(request: dict[str, Any]) -> dict[str, Any]:
+def _load() -> None:
+    import av
+
+    # what PyAV imports when a first container is opened must be there before memory is limited
+    import av.audio.codeccontext
+    import av.audio.stream
+    import av.subtitles.codeccontext
+    import av.subtitles.stream
+    import av.video.codeccontext
+    import av.video.stream
+    import soundfile  # noqa: F401
+
+    from caseprep_pipelines.audio import decode, media  # noqa: F401
+
+    av.logging.set_level(None)
+
+
+def _work(request: dict[str, Any], server: int, talk: int, recording: int) -> None:
+    """In the child; does not return."""
+    try:
+        _end_with_parent(server, talk)
+        say = _speaker(talk)
+        say(_answer(request, recording, say))
+    finally:
+        # destructors of a damaged file's decoders have nothing left to contribute, and may crash
+        os._exit(0)
+
+
+def _answer(request: dict[str, Any], recording: int, say: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    from caseprep_pipelines.audio.decode import decode
     from caseprep_pipelines.audio.media import UnfitError, describe, open_media
 
     try:
-        import av
-
-        if request["task"] == "decode":
-            # everything is loaded before memory is limited, so that the limit is the file's alone
-            import soundfile  # noqa: F401
-
-            from caseprep_pipelines.audio.decode import decode
-        av.logging.set_level(None)
         _limit(request["memory_bytes"])
-        container = open_media(request["descriptor"])
-        description = describe(container, request["descriptor"], request["max_seconds"])
+        container = open_media(recording)
+        description = describe(container, recording, request["max_seconds"])
         if request["task"] == "probe":
             return {"done": description}
-        progress = _progress(request["speed_floor"])
+        progress = _progress(request["speed_floor"], say)
         return {"done": decode(container, Path(request["folder"]), request["max_seconds"], progress)}
     except UnfitError as error:
         return {"unfit": [error.reason, error.detail]}
@@ -70,7 +123,7 @@ def _describe_fault(error: Exception) -> str:
     return f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}"
 
 
-def _progress(speed_floor: float) -> Callable[[float], None]:
+def _progress(speed_floor: float, say: Callable[[dict[str, Any]], None]) -> Callable[[float], None]:
     """Reports at most four times a second, and grants processor time for the audio done."""
     last = 0.0
 
@@ -80,14 +133,14 @@ def _progress(speed_floor: float) -> Callable[[float], None]:
         if now - last >= 0.25:
             last = now
             _limit_cpu(max(MIN_CPU_SECONDS, seconds / speed_floor))
-            _say({"progress": seconds})
+            say({"progress": seconds})
 
     return report
 
 
-def _say(message: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(message) + "\n")
-    sys.stdout.flush()
+def _speaker(talk: int) -> Callable[[dict[str, Any]], None]:
+    asker = socket.socket(fileno=os.dup(talk))
+    return lambda message: asker.sendall(json.dumps(message).encode() + b"\n")
 
 
 def _limit(memory_bytes: int) -> None:
@@ -106,8 +159,8 @@ def _limit_cpu(seconds: float) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
 
 
-def _end_with_parent(parent: int) -> None:
-    """Standard input ends with the parent everywhere; on Linux the kernel also ends us while C code holds the GIL."""
+def _end_with_parent(parent: int, talk: int) -> None:
+    """The socket ends with the asker everywhere; on Linux the kernel also ends us while C code holds the GIL."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -115,7 +168,7 @@ def _end_with_parent(parent: int) -> None:
             os._exit(1)
 
     def watch() -> None:
-        while os.read(0, 4096):
+        while os.read(talk, 4096):
             pass
         os._exit(1)
 

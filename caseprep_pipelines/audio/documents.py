@@ -41,8 +41,9 @@ class SourceRecording(Document):
     sha256: str
     md5: str
     size_bytes: int
-    original: str
-    """Object name under the storage root, or `s3://bucket/key?versionId=…` where a locked bucket is referenced."""
+    original: str | None
+    """Object name under the storage root; None where a locked version in a bucket is referenced: its place can name a
+    client and stands in the registry only."""
     origin: Origin
     container: str
     """FFmpeg's name of the demuxer."""

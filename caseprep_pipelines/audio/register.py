@@ -81,7 +81,7 @@ def register(
     *,
     partition: str,
     matter: str,
-    original: str,
+    original: str | None,
     origin: Origin,
     limits: Limits,
     scanner_command: str | None = None,

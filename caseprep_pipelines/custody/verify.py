@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import select
 
 from caseprep_pipelines.audio.documents import SourceRecording
+from caseprep_pipelines.catalog import registry
 from caseprep_pipelines.catalog.database import Catalog
 from caseprep_pipelines.catalog.tables import StageProduct
 from caseprep_pipelines.custody.chain import NO_ENTRY, Entry, Payload, Product, Receipt, entries
@@ -51,7 +52,7 @@ def verify(catalog: Catalog, products: ProductStore, partition: str) -> Report:
     said = [(entry, content) for entry in chain if (content := _content(entry)) is not None]
     made = [(entry, content) for entry, content in said if isinstance(content, Product)]
     receipts = [(entry, content) for entry, content in said if isinstance(content, Receipt)]
-    breaks += _original_breaks(products, partition, receipts, [content for _, content in made])
+    breaks += _original_breaks(catalog, products, partition, receipts, [content for _, content in made])
     for entry, content in made:
         breaks += (f"{_where(entry)}: {line}" for line in _product_breaks(products, partition, content))
     breaks += _unnamed_breaks(catalog, products, partition, [content for _, content in made])
@@ -89,6 +90,7 @@ def _link_breaks(chain: list[Entry]) -> Iterator[str]:
 
 
 def _original_breaks(
+    catalog: Catalog,
     products: ProductStore,
     partition: str,
     receipts: list[tuple[Entry, Receipt]],
@@ -98,7 +100,7 @@ def _original_breaks(
         if made and any(not _is_rejection(products, partition, product) for product in made):
             yield f"the custody chain of {partition} holds products but no receipt of the original"
         return
-    name = _original_name(products, partition, made)
+    name = _original_name(catalog, products, partition, made)
     if name is None:
         yield f"{_where(receipts[-1][0])}: no readable {_SOURCE} says where the original lies"
         return
@@ -119,7 +121,10 @@ def _is_rejection(products: ProductStore, partition: str, product: Product) -> b
         return False
 
 
-def _original_name(products: ProductStore, partition: str, made: list[Product]) -> str | None:
+def _original_name(catalog: Catalog, products: ProductStore, partition: str, made: list[Product]) -> str | None:
+    """Object name of the original, or its address in another bucket; None where nothing says it."""
+    row = registry.recording(catalog, partition)
+    location = row.location if row is not None else None
     for product in reversed(made):
         if product.asset == _SOURCE:
             try:
@@ -127,10 +132,12 @@ def _original_name(products: ProductStore, partition: str, made: list[Product]) 
             except (MissingProduct, CorruptProduct):
                 continue
             if isinstance(document, SourceRecording):
-                return document.original
+                return document.original or location
     # the original of a recording that was rejected at once is kept too, and nothing else lies in its folder
     kept = [stat.name for stat in products.objects.list(f"originals/{partition}/")]
-    return kept[0] if len(kept) == 1 else None
+    if len(kept) == 1:
+        return kept[0]
+    return location if location is not None and "?versionId=" in location else None
 
 
 def _sha256(objects: ObjectStore, name: str) -> str:

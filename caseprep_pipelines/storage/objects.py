@@ -47,6 +47,8 @@ class ObjectStat:
     modified: datetime
     version_id: str | None = None
     """S3's, where the bucket keeps versions; listings do not tell it, `stat` does."""
+    locked: bool = False
+    """Nobody can delete or replace this version now (S3 Object Lock); listings do not tell it, `stat` does."""
 
 
 class ObjectStore(Protocol):

@@ -94,12 +94,14 @@ class S3Objects:
         with self._faults("looking up an object"):
             found = self.client.head_object(Bucket=self.bucket, Key=self.prefix + name, **_version(version_id))
         version = found.get("VersionId")
+        retained = found.get("ObjectLockRetainUntilDate")
         return ObjectStat(
             name,
             found["ContentLength"],
             found["ETag"].strip('"'),
             found["LastModified"],
             None if version == "null" else version,
+            found.get("ObjectLockLegalHoldStatus") == "ON" or (retained is not None and retained > datetime.now(UTC)),
         )
 
     def read_bytes(self, name: str) -> bytes:

@@ -6,23 +6,27 @@ from pathlib import Path
 
 import pytest
 
-from caseprep_pipelines.assets import source_recording
+from caseprep_pipelines.assets import normalized_audio, source_recording
 from caseprep_pipelines.assets.stage import run_one
 from caseprep_pipelines.audio.documents import SourceRecording
 from caseprep_pipelines.catalog import loading, registry
 from caseprep_pipelines.custody.chain import entries
+from caseprep_pipelines.custody.verify import verify
 from caseprep_pipelines.demo import demo_recordings
 from caseprep_pipelines.errors import Fault
 from caseprep_pipelines.rejections import Rejection
 from caseprep_pipelines.resources.pipeline import Pipeline
 from caseprep_pipelines.settings import read_settings
 from caseprep_pipelines.storage.keys import origin_digest_of_file
+from caseprep_pipelines_tests.s3_server import S3Server
 
 PHONE = next(demo.path for demo in demo_recordings() if demo.path.suffix == ".wav")
 
 
 def a_pipeline(folder: Path, **settings: object) -> Pipeline:
-    return Pipeline(read_settings(storage=str(folder / "storage"), dagster_home=folder / "dagster", **settings))
+    return Pipeline(
+        read_settings(**{"storage": str(folder / "storage"), "dagster_home": folder / "dagster", **settings})
+    )
 
 
 def submit(pipeline: Pipeline, path: Path, content: bytes | None = None) -> str:
@@ -138,3 +142,50 @@ def test_a_scanner_that_fails_is_a_fault_and_not_a_verdict(tmp_path: Path) -> No
     key = submit(pipeline, tmp_path / "a.wav")
     with pytest.raises(Fault, match="scanner"):
         outcome(pipeline, key)
+
+
+def test_a_locked_version_in_a_bucket_is_referenced_and_verified_where_it_lies(s3: S3Server, tmp_path: Path) -> None:
+    _bucket, location = uploaded(s3, lock=True)
+    pipeline = s3_pipeline(s3, tmp_path)
+    partition = register_object(pipeline, location)
+    source = outcome(pipeline, partition)
+    assert isinstance(source, SourceRecording)
+    assert source.original is None
+    assert source.sha256 == hashlib.sha256(PHONE.read_bytes()).hexdigest()
+    assert list(pipeline.objects.list("originals/")) == []
+    assert verify(pipeline.catalog, pipeline.products, partition).whole
+    run_one(pipeline, normalized_audio.STAGE, partition, "run")
+    assert pipeline.products.rejected("normalized_audio", partition) is None
+    assert "Jane" not in pipeline.products.read_bytes("source_recording", partition, "source_recording.json").decode()
+
+
+def test_a_version_that_anybody_may_delete_is_copied(s3: S3Server, tmp_path: Path) -> None:
+    bucket, location = uploaded(s3, lock=False)
+    pipeline = s3_pipeline(s3, tmp_path)
+    partition = register_object(pipeline, location)
+    source = outcome(pipeline, partition)
+    assert isinstance(source, SourceRecording)
+    assert source.original == f"originals/{partition}/original.wav"
+    s3.client().delete_object(Bucket=bucket, Key="Jane Roe.wav")
+    assert verify(pipeline.catalog, pipeline.products, partition).whole
+
+
+def uploaded(s3: S3Server, *, lock: bool) -> tuple[str, str]:
+    """The bucket and address of a recording in a versioned bucket that can lock."""
+    bucket = f"{s3.bucket}-evidence"
+    s3.client().create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
+    hold = {"ObjectLockLegalHoldStatus": "ON"} if lock else {}
+    put = s3.client().put_object(Bucket=bucket, Key="Jane Roe.wav", Body=PHONE.read_bytes(), **hold)
+    return bucket, f"s3://{bucket}/Jane%20Roe.wav?versionId={put['VersionId']}"
+
+
+def s3_pipeline(s3: S3Server, folder: Path) -> Pipeline:
+    return a_pipeline(
+        folder, storage=s3.root, s3_endpoint_url=s3.endpoint_url, database_url=f"sqlite:///{folder / 'catalog.sqlite'}"
+    )
+
+
+def register_object(pipeline: Pipeline, location: str) -> str:
+    digest = hashlib.sha256(location.encode()).hexdigest()
+    new = registry.NewRecording("2024-cv-1", "Jane Roe.wav", location, digest, None, 1)
+    return registry.register(pipeline.catalog, [new], "test")[0].partition

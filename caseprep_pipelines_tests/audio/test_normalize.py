@@ -13,6 +13,7 @@ import psutil
 import pytest
 import soundfile
 
+from caseprep_pipelines.audio import sandbox
 from caseprep_pipelines.audio.limits import Limits
 from caseprep_pipelines.audio.normalize import normalize
 from caseprep_pipelines.audio.reading import read_flac
@@ -283,13 +284,15 @@ def test_a_disk_that_fills_up_is_a_fault_and_leaves_nothing_behind(tmp_path: Pat
     folder = tmp_path / "out"
     folder.mkdir()
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # a limit on file size fails writes as a full disk does; the child inherits it
+    # a limit on file size fails writes as a full disk does; the child inherits it from the server, which starts anew
+    sandbox.close_idle()
     resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, before[1]))
     try:
         with pytest.raises(Fault):
             normalize(path, source, folder, Limits())
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        sandbox.close_idle()
     assert list(folder.iterdir()) == []
 
 

@@ -6,9 +6,6 @@ from pathlib import Path
 import pytest
 
 from caseprep_pipelines.catalog.database import Catalog, open_catalog
-from caseprep_pipelines_tests.postgres_server import _postgres_database, postgres_server, postgres_url
-
-__all__ = ["_postgres_database", "catalog", "catalog_url", "postgres_server", "postgres_url"]
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])

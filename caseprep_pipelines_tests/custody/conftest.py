@@ -4,8 +4,10 @@ import pytest
 
 from caseprep_pipelines.catalog import registry
 from caseprep_pipelines.catalog.database import Catalog
-from caseprep_pipelines_tests.catalog.conftest import *  # noqa: F403
+from caseprep_pipelines_tests.catalog.conftest import catalog, catalog_url
 from caseprep_pipelines_tests.catalog.examples import recording
+
+__all__ = ["catalog", "catalog_url", "partition"]
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from caseprep_pipelines.models.fetch import fetch
 from caseprep_pipelines.models.pins import checked, find_pin, pin, verify
 from caseprep_pipelines_tests.models.hub_server import Hub, hub
 from caseprep_pipelines_tests.models.made import contents, make_diarization, make_whisper
-from caseprep_pipelines_tests.s3_server import Break, S3Server, faulty_s3, s3, s3_address
+from caseprep_pipelines_tests.s3_server import Break, S3Server
 
-__all__ = ["faulty_s3", "hub", "s3", "s3_address"]
+__all__ = ["hub"]
 
 TURBO = "mobiuslabsgmbh/faster-whisper-large-v3-turbo"
 COMMUNITY = "pyannote/speaker-diarization-community-1"

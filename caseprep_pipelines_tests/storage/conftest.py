@@ -5,9 +5,7 @@ from pathlib import Path
 import pytest
 
 from caseprep_pipelines.storage.objects import ObjectStore, open_store
-from caseprep_pipelines_tests.s3_server import S3Server, faulty_s3, s3, s3_address
-
-__all__ = ["faulty_s3", "s3", "s3_address", "store"]
+from caseprep_pipelines_tests.s3_server import S3Server
 
 
 @pytest.fixture(params=["local", "s3"])
