@@ -139,7 +139,7 @@ def status(
     matter: MatterOption = None,
     as_json: Json = False,
 ) -> None:
-    """Show, stage by stage, what is done, waiting, failed or rejected, and why."""
+    """Show what is done, waiting, failed or rejected, and why. Stage by stage for one recording."""
     from caseprep_pipelines import reporting
 
     rows = reporting.status(_pipeline(), recording, matter)
@@ -155,7 +155,7 @@ def verify(
     recordings: Annotated[list[str] | None, typer.Argument(help="Recordings' keys; all if none.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Re-hash originals and products and check the custody chain; the first break is named."""
+    """Re-hash originals and products, and check the custody chain. The first break is named."""
     from caseprep_pipelines import reporting
 
     reports = reporting.verify(_pipeline(), recordings or [])
@@ -172,7 +172,7 @@ def export(
     formats: Annotated[str, typer.Option("--format", help="Files to write, separated by commas, such as `txt,srt`.")],
     out: Out = Path("transcripts"),
 ) -> None:
-    """Write a finished transcript's files again, without listening to it again."""
+    """Write a finished transcript's files again. The recording is not listened to again."""
     from caseprep_pipelines import transcribing
 
     for path in transcribing.export(_pipeline(), recording, tuple(formats.split(",")), out):
@@ -198,7 +198,7 @@ def search(
 
 @app.command()
 def doctor(as_json: Json = False) -> None:
-    """Check GPU, models, storage, database and Dagster; says of each what to do."""
+    """Check GPU, models, storage, database and Dagster. Says of each that it is ok, or what to do."""
     from caseprep_pipelines.doctor import examine
     from caseprep_pipelines.settings import read_settings
 
@@ -221,7 +221,7 @@ def models_fetch(
     ] = None,
     digest: Annotated[str | None, typer.Option("--digest", help="The digest that the model must have.")] = None,
 ) -> None:
-    """Get a model, pin its digests and keep it for use without a network."""
+    """Get a model, pin its digests and keep it for offline use."""
     from caseprep_pipelines import model_commands
 
     typer.echo(model_commands.fetch(name, source, digest))

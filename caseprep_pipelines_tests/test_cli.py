@@ -15,6 +15,13 @@ def test_help_names_every_command(tmp_path: Path) -> None:
     assert all(command in shown.stdout for command in COMMANDS)
 
 
+@pytest.mark.parametrize("call", [[], ["models"]])
+def test_help_says_of_each_command_what_it_does_without_cutting_it_short(tmp_path: Path, call: list[str]) -> None:
+    shown = caseprep([*call, "--help"], environment(tmp_path, COLUMNS="80"))
+    assert "..." not in shown.stdout.partition("Commands:")[2]
+    assert max(map(len, shown.stdout.splitlines())) <= 80
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_has_its_own_help(tmp_path: Path, command: str) -> None:
     assert caseprep([command, "--help"], environment(tmp_path)).returncode == 0
