@@ -246,11 +246,11 @@ def models_verify(
     """Re-hash model files against their pinned digests."""
     from caseprep_pipelines import model_commands
 
-    problems = model_commands.verify(names or [])
-    for line in problems:
+    problems, unpinned = model_commands.verify(names or [])
+    for line in [*problems, *unpinned]:
         typer.echo(line)
     if not problems:
-        typer.echo("All model files are as pinned.")
+        typer.echo("All files of pinned models are as pinned.")
     raise typer.Exit(1 if problems else 0)
 
 

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from caseprep_pipelines.errors import ConfigurationError
 from caseprep_pipelines.settings import read_settings
+from caseprep_pipelines.terminal import transfer
 
 
 def fetch(name: str, source: str | None, digest: str | None) -> str:
@@ -16,7 +17,7 @@ def fetch(name: str, source: str | None, digest: str | None) -> str:
     from caseprep_pipelines.models.fetch import fetch as fetch_model
 
     settings = read_settings()
-    with Console(stderr=True).status(f"fetching {name}"):
+    with transfer(name) as progress:
         model = fetch_model(
             name,
             source or settings.model_store,
@@ -25,6 +26,7 @@ def fetch(name: str, source: str | None, digest: str | None) -> str:
             expected_digest=digest,
             endpoint_url=settings.s3_endpoint_url,
             region=settings.s3_region,
+            progress=progress,
         )
     return f"{name} is in {model.path}, digest {model.identity.digest}"
 
@@ -46,8 +48,12 @@ def print_rows(found: list[dict[str, Any]]) -> None:
     Console().print(table)
 
 
-def verify(names: list[str]) -> list[str]:
-    """One line for each model file that is not as pinned; raises `ConfigurationError` for a name that is no model's."""
+def verify(names: list[str]) -> tuple[list[str], list[str]]:
+    """One line for each model file that is not as pinned, and one for each model that has no pin.
+
+    The second are no fault of anybody's: the hub's cache, for one, fills without this project. Raises
+    `ConfigurationError` for a name that is no model's.
+    """
     from caseprep_pipelines.models.listing import list_models
     from caseprep_pipelines.models.pins import verify as verify_model
 
@@ -56,12 +62,19 @@ def verify(names: list[str]) -> list[str]:
     unknown = set(names) - {row.name for row in found}
     if unknown:
         raise ConfigurationError(f"no model here is called {sorted(unknown)[0]}; caseprep models list names them")
-    lines = []
+    problems: list[str] = []
+    unpinned: list[str] = []
     for row in found:
-        if not names or row.name in names:
-            wrong = verify_model(Path(row.where), directory)
-            if wrong is None:
-                lines.append(f"{row.name}: not pinned; it is pinned when it is first used or fetched")
-            else:
-                lines.extend(f"{row.name}: {what}; fetch the model again" for what in wrong)
-    return lines
+        if names and row.name not in names:
+            continue
+        wrong = verify_model(Path(row.where), directory)
+        if wrong is not None:
+            problems.extend(f"{row.name}: {what}; fetch the model again" for what in wrong)
+        elif row.demo:
+            problems.append(f"{row.name}: it ships with its digests, and they are gone; install the project again")
+        else:
+            unpinned.append(
+                f"{row.name}: not pinned, so nothing to compare with; `caseprep models fetch {row.name}` pins it, and "
+                "so does its first use"
+            )
+    return problems, unpinned

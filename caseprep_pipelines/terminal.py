@@ -5,6 +5,8 @@ File names may stand here and nowhere in logs: it is the user's own screen.
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -75,7 +77,7 @@ class _Plain:
 
     def _print(self, line: str) -> None:
         if self.console:
-            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            _plainly(self.console, line)
 
 
 class _Live(_Plain):
@@ -121,6 +123,35 @@ class _Live(_Plain):
         self.bar.console.print(
             f"[{colour}]{entry['status']:>8}[/] {escape(self._name(entry['recording']))}{reason}", highlight=False
         )
+
+
+@contextmanager
+def transfer(name: str) -> Iterator[Callable[[int, int], None]]:
+    """Shows how far `name` has come; what it yields is called with bytes done and bytes in all."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+        columns = TextColumn("{task.description}"), BarColumn(24), DownloadColumn(), TransferSpeedColumn()
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task(f"fetching {escape(shorten(name))}", total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total or None)
+        return
+    shown = 0
+
+    def tell(done: int, total: int) -> None:
+        nonlocal shown
+        tenth = done * 10 // total if total else 0
+        if tenth != shown:
+            shown = tenth
+            _plainly(console, f"{name}: {done / 1e6:.1f} of {total / 1e6:.1f} MB")
+
+    _plainly(console, f"fetching {name}")
+    yield tell
+
+
+def _plainly(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def clock(seconds: float) -> str:
