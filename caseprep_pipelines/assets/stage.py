@@ -46,6 +46,10 @@ D = TypeVar("D", bound=Document)
 FAULT_RETRIES = 2
 FAULT_RETRY_SECONDS = 5
 
+#: What run records call the processor; `auto` stands where nobody said which device it came to.
+CPU = "cpu"
+NO_GPU = (CPU, "auto")
+
 #: Name under which the matter's own settings stand among a product's inputs.
 MATTER_INPUT = "matter"
 
@@ -72,7 +76,8 @@ class Made:
     outcomes: tuple[Outcome, ...] = ()
     audio_seconds: float | None = None
     record: Mapping[str, Any] = field(default_factory=dict)
-    """Into the run record: device, batch sizes."""
+    """Into the run record: `device` (`cpu`, or what the GPU is called), `batch_size`. Where a GPU was held for another
+    time than the recording's wall time, `gpu_seconds`."""
     links: Mapping[str, str] = field(default_factory=dict)
     """Files of the product that a person may want to open, by label."""
     models: Mapping[str, str] = field(default_factory=dict)
@@ -215,13 +220,16 @@ def run_one(pipeline: Pipeline, stage: Stage, partition: str, run_id: str) -> Do
                 metadata={"rejected": str(rejected.reason), "rejected_by": rejected.stage, "remedy": rejected.remedy},
             )
         wall = time.monotonic() - wall
+        device = made.record.get("device", CPU)
         record = {
             "run_id": run_id,
             "stage": stage.name,
             "started": started.isoformat(timespec="milliseconds"),
             "wall_seconds": round(wall, 3),
             "cpu_seconds": round(_cpu_seconds(stage) - cpu, 3),
+            "gpu_seconds": 0.0 if device in NO_GPU else round(wall, 3),
             "audio_seconds": made.audio_seconds,
+            "device": device,
             "machine": platform.machine(),
             "software": __version__,
             **made.record,
@@ -237,6 +245,9 @@ def run_one(pipeline: Pipeline, stage: Stage, partition: str, run_id: str) -> Do
             inputs=recording.inputs,
             run_record=record,
         )
+        if not version.new:
+            # made by an attempt that was stopped before the catalog knew of it: what that one took is on record
+            record |= pipeline.products.run_record(stage.name, partition, version.version) or {}
         append_custody(
             pipeline.catalog,
             partition,
@@ -266,6 +277,7 @@ def run_one(pipeline: Pipeline, stage: Stage, partition: str, run_id: str) -> Do
         inputs=recording.inputs,
         rejected=rejected is not None,
         run_id=run_id,
+        record={**record, "snr_db": made.metadata.get("snr_db")},
     )
     metadata: dict[str, Any] = {"version": version.version, **made.metadata}
     for label, file in made.links.items():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Select, select
 
 from caseprep_pipelines.catalog.database import Catalog
-from caseprep_pipelines.catalog.tables import Recording, RejectionRow, TranscriptVersion, UtteranceRow
+from caseprep_pipelines.catalog.tables import Recording, RejectionRow, StageRun, TranscriptVersion, UtteranceRow
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,6 +46,12 @@ def rejections(catalog: Catalog, matter: str | None = None) -> "pd.DataFrame":
         .order_by(RejectionRow.at)
     )
     return _frame(catalog, query if matter is None else query.where(Recording.matter == matter))
+
+
+def stage_runs(catalog: Catalog, matter: str | None = None) -> "pd.DataFrame":
+    """What making each version of each product took, oldest first: seconds of wall, CPU, GPU and audio, and where."""
+    query = select(*StageRun.__table__.columns).order_by(StageRun.started)
+    return _frame(catalog, query if matter is None else query.where(StageRun.matter == matter))
 
 
 def _frame(catalog: Catalog, query: Select[*tuple[object, ...]]) -> "pd.DataFrame":

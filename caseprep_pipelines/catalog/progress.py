@@ -8,11 +8,13 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
 
 from caseprep_pipelines.catalog.database import Catalog
-from caseprep_pipelines.catalog.tables import FaultRow, Recording, StageProduct
+from caseprep_pipelines.catalog.tables import FaultRow, Recording, StageProduct, StageRun
 
 #: SQLite's limit on bound parameters is 32,766; smaller pages keep queries short on both databases.
 _PAGE = 1000
@@ -53,8 +55,13 @@ def record_product(
     inputs: Mapping[str, str],
     rejected: bool,
     run_id: str,
+    record: Mapping[str, Any] | None = None,
 ) -> None:
-    """Enters a product that was durably written, and forgets the stage's faults."""
+    """Enters a product that was durably written, and forgets the stage's faults.
+
+    `record` is what the run record says of the making of this very version. It is entered once for each version,
+    however often the stage is driven again.
+    """
     with catalog.writing() as session:
         session.merge(
             StageProduct(
@@ -70,6 +77,29 @@ def record_product(
             )
         )
         session.execute(delete(FaultRow).where(FaultRow.partition == partition, FaultRow.stage == stage))
+        if record is not None and session.get(StageRun, (partition, stage, version)) is None:
+            session.add(_stage_run(session, partition, stage, version, rejected, record))
+
+
+def _stage_run(
+    session: Session, partition: str, stage: str, version: str, rejected: bool, record: Mapping[str, Any]
+) -> StageRun:
+    return StageRun(
+        partition=partition,
+        stage=stage,
+        version=version,
+        matter=session.scalars(select(Recording.matter).where(Recording.partition == partition)).one(),
+        run_id=record["run_id"],
+        started=datetime.fromisoformat(record["started"]),
+        wall_seconds=record["wall_seconds"],
+        cpu_seconds=record["cpu_seconds"],
+        gpu_seconds=record["gpu_seconds"],
+        audio_seconds=record["audio_seconds"],
+        device=record["device"],
+        batch_size=record.get("batch_size"),
+        snr_db=record.get("snr_db"),
+        rejected=rejected,
+    )
 
 
 def made_by_run(catalog: Catalog, stage: str, partitions: Iterable[str], run_id: str) -> set[str]:

@@ -221,6 +221,30 @@ class StageProduct(Base):
     at: Mapped[datetime]
 
 
+class StageRun(Base):
+    """What making one version of a stage's product took: what the report on cost and speed adds up. Rows are only ever
+    added; the record beside the product (`run.json`) says the same and more."""
+
+    __tablename__ = "stage_runs"
+
+    partition: Mapped[str] = mapped_column(ForeignKey("recordings.partition"), primary_key=True)
+    stage: Mapped[str] = mapped_column(String(64), primary_key=True)
+    version: Mapped[str] = mapped_column(String(128), primary_key=True)
+    matter: Mapped[str] = mapped_column(String(128), index=True)
+    run_id: Mapped[str] = mapped_column(String(64))
+    started: Mapped[datetime] = mapped_column(index=True)
+    wall_seconds: Mapped[float]
+    cpu_seconds: Mapped[float]
+    gpu_seconds: Mapped[float]
+    """Wall seconds for which a GPU was held."""
+    audio_seconds: Mapped[float | None]
+    device: Mapped[str] = mapped_column(String(128))
+    batch_size: Mapped[int | None]
+    snr_db: Mapped[float | None]
+    """Signal-to-noise ratio of the worst channel, from the stage that measures it."""
+    rejected: Mapped[bool]
+
+
 class FaultRow(Base):
     """A stage of a recording that failed by the world's fault and has not succeeded since: what re-driving reads."""
 

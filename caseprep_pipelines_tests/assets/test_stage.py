@@ -9,7 +9,7 @@ import pytest
 
 from caseprep_pipelines.assets import stage as machinery
 from caseprep_pipelines.assets.stage import Made, Recording, Stage, stage_asset
-from caseprep_pipelines.catalog import loading, progress, registry
+from caseprep_pipelines.catalog import frames, loading, progress, registry
 from caseprep_pipelines.catalog.registry import NewRecording
 from caseprep_pipelines.custody.chain import entries
 from caseprep_pipelines.errors import ConfigurationError, Fault
@@ -203,6 +203,54 @@ def test_a_run_record_lies_beside_the_product(bench: Bench) -> None:
     record = bench.pipeline.products.run_record("first", bench.keys[0])
     assert record is not None
     assert {"wall_seconds", "cpu_seconds", "audio_seconds", "run_id"} <= set(record)
+
+
+def runs(bench: Bench) -> list[dict[str, object]]:
+    return frames.stage_runs(bench.pipeline.catalog).to_dict("records")
+
+
+def test_what_each_version_took_is_in_the_catalog_once(bench: Bench) -> None:
+    stage, key = a_stage("first", make_first), bench.keys[0]
+    bench.run(stage, keys=[key])
+    bench.run(stage, keys=[key])
+    [run] = runs(bench)
+    assert (run["partition"], run["matter"], run["stage"]) == (key, "2024-cv-1", "first")
+    assert (run["audio_seconds"], run["device"], run["gpu_seconds"], run["rejected"]) == (2.0, "cpu", 0.0, False)
+    record = bench.pipeline.products.run_record("first", key)
+    assert record is not None
+    assert {name: run[name] for name in ("run_id", "wall_seconds", "cpu_seconds")}.items() <= record.items()
+
+
+def test_a_stage_on_a_gpu_held_it_for_its_wall_time(bench: Bench) -> None:
+    def on_a_gpu(recording: Recording) -> Made:
+        made = make_first(recording)
+        return Made(made.document, metadata={"snr_db": 21.5}, record={"device": "NVIDIA L4", "batch_size": 16})
+
+    bench.run(a_stage("first", on_a_gpu), keys=bench.keys[:1])
+    [run] = runs(bench)
+    assert (run["device"], run["batch_size"], run["snr_db"]) == ("NVIDIA L4", 16, 21.5)
+    assert run["gpu_seconds"] == run["wall_seconds"]
+
+
+def test_a_run_that_was_stopped_before_the_catalog_knew_of_it_is_entered_by_the_next(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise Fault("the database is away")
+
+    stage, key = a_stage("first", make_first), bench.keys[0]
+    with monkeypatch.context() as patched:
+        patched.setattr(progress, "record_product", stopped)
+        bench.run(stage, keys=[key])
+    record = bench.pipeline.products.run_record("first", key)
+    bench.run(stage, keys=[key])
+    assert record is not None
+    assert [run["run_id"] for run in runs(bench)] == [record["run_id"]]
+
+
+def test_rejections_are_on_record_too(bench: Bench) -> None:
+    bench.run(a_stage("first", failing_for(bench.keys[0], RejectedRecording(Reason.EMPTY), [])), keys=[bench.keys[0]])
+    assert [run["rejected"] for run in runs(bench)] == [True]
 
 
 def test_a_stage_before_its_time_is_a_fault_that_says_what_to_do(bench: Bench) -> None:

@@ -10,9 +10,10 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
-from caseprep_pipelines.catalog import migrations
+from caseprep_pipelines.catalog import frames, migrations, registry
 from caseprep_pipelines.catalog.database import Catalog, open_catalog
 from caseprep_pipelines.catalog.tables import Base
+from caseprep_pipelines_tests.catalog.examples import recording
 
 
 # Alembic cannot compare an index over an expression; the tests of search use it.
@@ -56,3 +57,14 @@ def test_a_migration_that_fails_leaves_nothing_half_done(catalog_url: str, monke
     with catalog.reading() as session:
         assert session.execute(text("SELECT count(*) FROM recordings")).scalar() == 0
     catalog.close()
+
+
+def test_a_catalog_of_the_first_version_keeps_its_rows(catalog: Catalog, catalog_url: str) -> None:
+    registry.register(catalog, [recording()], "test")
+    with catalog.writing() as session:
+        session.execute(text("DROP TABLE stage_runs"))
+        session.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    newer = open_catalog(catalog_url)
+    assert len(registry.all_partitions(newer)) == 1
+    assert frames.stage_runs(newer).empty
+    newer.close()
