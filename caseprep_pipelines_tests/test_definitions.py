@@ -85,3 +85,14 @@ def test_definitions_load_without_the_engines_and_the_cloud(tmp_path: Path) -> N
 def test_definitions_load_before_any_model_is_fetched(tmp_path: Path) -> None:
     settings = read_settings(storage=str(tmp_path), models_directory=tmp_path / "none", model="large-v3-turbo")
     assert len(build_defs(settings).resolve_all_asset_specs()) == len(STAGES)
+
+
+def test_loading_warns_of_nothing(tmp_path: Path) -> None:
+    """What Dagster warns of when it loads a code location, a person reads at every start."""
+    loading = "import caseprep_pipelines.definitions as d; d.defs().get_repository_def().get_all_jobs()"
+    loaded = subprocess.run(
+        [sys.executable, "-W", "always", "-c", loading], capture_output=True, text=True, env=environment(tmp_path)
+    )
+    assert loaded.returncode == 0
+    assert "BackfillPolic" not in loaded.stderr
+    assert "PreviewWarning" not in loaded.stderr

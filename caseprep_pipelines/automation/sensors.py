@@ -27,7 +27,9 @@ _IN_FLIGHT = [
 def sensors(settings: Settings, assets: Sequence[dg.AssetsDefinition]) -> list[dg.SensorDefinition]:
     @dg.sensor(
         name="upload_sensor",
-        target=list(assets),
+        # not `target`, which would make one job of all assets, with a warning that their backfill policies differ: they
+        # do on purpose, and each run request names its assets
+        asset_selection=list(assets),
         minimum_interval_seconds=settings.sensor_interval_seconds,
         default_status=dg.DefaultSensorStatus.STOPPED,
         description=(

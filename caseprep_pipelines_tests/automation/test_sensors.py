@@ -131,3 +131,18 @@ def test_the_sensor_is_listed_and_off_until_somebody_turns_it_on(tmp_path: Path)
     assert isinstance(sensor, dg.SensorDefinition)
     assert sensor.name == "upload_sensor"
     assert sensor.default_status == dg.DefaultSensorStatus.STOPPED
+
+
+def test_a_ticks_runs_are_of_dagsters_own_asset_job(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    """A job of the sensor's own would have to choose one of the stages' batch sizes for all of them."""
+    settings = read_settings(
+        storage=str(tmp_path / "storage"), dagster_home=tmp_path / "dagster", model="demo", diarization="demo",
+        incoming_settle_seconds=0,
+    )  # fmt: skip
+    pipeline = Pipeline(settings)
+    upload(pipeline, RANGE_FROM)
+    defs = build_defs(settings, pipeline=pipeline)
+    with dg.build_sensor_context(instance, definitions=defs, resources={"pipeline": pipeline}) as context:
+        (request,) = defs.resolve_sensor_def("upload_sensor").evaluate_tick(context).run_requests or ()
+    assert request.job_name == defs.resolve_implicit_global_asset_job_def().name
+    assert request.asset_selection == [dg.AssetKey("source_recording")]
