@@ -23,6 +23,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import dagster as dg
 
@@ -281,12 +283,19 @@ def run_one(pipeline: Pipeline, stage: Stage, partition: str, run_id: str) -> Do
     )
     metadata: dict[str, Any] = {"version": version.version, **made.metadata}
     for label, file in made.links.items():
-        metadata[label] = dg.MetadataValue.url(pipeline.products.uri(version, file))
+        metadata[label] = _link(pipeline.products.uri(version, file))
     if made.audio_seconds:
         metadata["audio_duration_seconds"] = round(made.audio_seconds, 3)
         metadata["real_time_factor"] = round(made.audio_seconds / max(wall, 1e-3), 1)
     accepted = Outcome(ACCEPTED, rejected is None, {"reason": str(rejected.reason)} if rejected else {})
     return Done(version, metadata, (accepted, *made.outcomes))
+
+
+def _link(uri: str) -> dg.MetadataValue:
+    """An address in S3 as it is, a file on this machine as its path: no browser follows `file:` from a web page."""
+    if uri.startswith("file:"):
+        return dg.MetadataValue.path(url2pathname(urlsplit(uri).path))
+    return dg.MetadataValue.url(uri)
 
 
 def _cpu_seconds(stage: Stage) -> float:

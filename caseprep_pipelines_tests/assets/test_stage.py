@@ -20,6 +20,7 @@ from caseprep_pipelines.resources.pipeline import Pipeline
 from caseprep_pipelines.settings import read_settings
 from caseprep_pipelines.storage.document import Document
 from caseprep_pipelines.storage.keys import origin_digest_of_file
+from caseprep_pipelines_tests.s3_server import S3Server
 
 SECRET = "the witness is Jane Roe"
 
@@ -52,8 +53,8 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 class Bench:
     """A pipeline with eight registered recordings and an instance that knows them."""
 
-    def __init__(self, folder: Path) -> None:
-        self.settings = read_settings(storage=str(folder / "storage"), dagster_home=folder / "dagster")
+    def __init__(self, folder: Path, storage: str | None = None) -> None:
+        self.settings = read_settings(storage=storage or str(folder / "storage"), dagster_home=folder / "dagster")
         self.pipeline = Pipeline(self.settings)
         self.instance = dg.DagsterInstance.ephemeral()
         new = [
@@ -97,6 +98,34 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
+
+
+def make_with_a_picture(recording: Recording) -> Made:
+    folder = recording.folder / "product"
+    folder.mkdir()
+    (folder / "picture.png").write_bytes(b"picture")
+    return Made(
+        Note(partition=recording.partition, said="first"), folder, links={"picture": "picture.png"}, audio_seconds=1.0
+    )
+
+
+def test_a_products_file_is_shown_by_its_path_which_a_person_can_open(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "with a space")
+    bench.run(a_stage("first", make_with_a_picture), keys=bench.keys[:1])
+    shown = bench.last_event("first", bench.keys[0]).metadata["picture"]
+    assert isinstance(shown, dg.PathMetadataValue)
+    assert Path(str(shown.path)).read_bytes() == b"picture"
+
+
+def test_a_products_file_in_a_bucket_is_shown_by_its_address(
+    tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CASEPREP_S3_ENDPOINT_URL", s3.endpoint_url)
+    bench = Bench(tmp_path, storage=s3.root)
+    bench.run(a_stage("first", make_with_a_picture), keys=bench.keys[:1])
+    shown = bench.last_event("first", bench.keys[0]).metadata["picture"]
+    assert isinstance(shown, dg.UrlMetadataValue)
+    assert str(shown.url).startswith(f"{s3.root}/derived/first/")
 
 
 def failing_for(bad: str, error: Exception, times: list[str]) -> Callable[[Recording], Made]:
