@@ -2,6 +2,7 @@ import os
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 import yaml
@@ -93,3 +94,32 @@ def test_silence_has_no_speakers(diarizer: Diarizer, tmp_path: Path) -> None:
 
     said = diarizer.diarize(np.zeros(16_000 * 15, dtype=np.float32), DiarizeOptions())
     assert (said.turns, said.exclusive, len(said.centroids)) == ((), (), 0)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("exclude_overlap", [True, False])
+def test_one_pass_for_each_chunk_says_what_stock_pyannote_says(
+    deposition: DemoRecording, diarizer: Diarizer, exclude_overlap: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    from pyannote.audio.pipelines import SpeakerDiarization
+
+    fast = diarizer.pipeline  # type: ignore[attr-defined]
+    assert type(fast) is not SpeakerDiarization
+    monkeypatch.setattr(fast, "embedding_exclude_overlap", exclude_overlap)
+    samples, _ = soundfile.read(deposition.folder / "0.flac", dtype="float32")
+    # with silence in it, so that whole chunks are skipped
+    audio = torch.from_numpy(np.concatenate([samples, np.zeros(25 * 16_000, np.float32), samples[: 16_000 * 7]]))
+    found = []
+    for kind in (SpeakerDiarization, type(fast)):
+        monkeypatch.setattr(fast, "__class__", kind)
+        embeddings = {}
+        said = fast(
+            {"waveform": audio[None], "sample_rate": 16_000, "uri": "x"},
+            hook=lambda step, artifact, embeddings=embeddings, **_: embeddings.update({step: artifact}),
+        )
+        found.append((said, embeddings["embeddings"]))
+    (stock, theirs), (own, ours) = found
+    assert ours == pytest.approx(theirs, abs=1e-4)
+    assert own.speaker_diarization == stock.speaker_diarization
+    assert own.exclusive_speaker_diarization == stock.exclusive_speaker_diarization
