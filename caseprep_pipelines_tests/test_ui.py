@@ -1,6 +1,8 @@
 """Dagster's UI as `make dev` opens it, in a real browser."""
 
+import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -16,7 +18,7 @@ from caseprep_pipelines.assets import STAGES
 from caseprep_pipelines.automation.intake import sha256_of
 from caseprep_pipelines.demo import demo_recordings
 from caseprep_pipelines.storage.keys import origin_digest_of_file, partition_key
-from caseprep_pipelines_tests.conftest import environment
+from caseprep_pipelines_tests.conftest import COMMAND, environment
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -42,8 +44,13 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder, port = tmp_path_factory.mktemp("dev"), free_port()
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("dev")
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path) -> Iterator[str]:
+    port = free_port()
     log = (folder / "log").open("w")
     served = subprocess.Popen(
         [sys.executable, "-m", "caseprep_pipelines.dev", "--host", "127.0.0.1", "--port", str(port)],
@@ -109,3 +116,32 @@ def test_one_recording_is_materialized_through_the_whole_graph(page: Page, addre
 def test_the_upload_sensor_is_listed(page: Page, address: str) -> None:
     page.goto(f"{address}/automation")
     expect(page.get_by_text("upload_sensor").first).to_be_visible(timeout=MINUTE)
+
+
+def materialized(page: Page, address: str, recording: str) -> int:
+    """How many recordings the UI counts as catalogued."""
+    page.goto(f"{address}/assets/transcript_catalog?view=partitions&partition={recording}")
+    count = page.get_by_text(re.compile(r"^Materialized \(\d+\)$"))
+    expect(count).to_be_visible(timeout=MINUTE)
+    return int(count.inner_text().split("(")[1].rstrip(")"))
+
+
+def test_two_commands_work_beside_the_ui_and_it_shows_what_they_did(page: Page, address: str, folder: Path) -> None:
+    before = materialized(page, address, RECORDING)
+    recordings = {demo.path.name: demo.path for demo in demo_recordings()}
+    calls = {"phone-interview.wav": "2026-ui-1", "jail-call.mp3": "2026-ui-2"}
+    commands = [
+        subprocess.Popen(
+            [COMMAND, "transcribe", recordings[name], "--matter", matter, "--out", folder / matter, "--json"],
+            env=environment(folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for name, matter in calls.items()
+    ]  # fmt: skip
+    ended = [(*command.communicate(timeout=600), command.returncode) for command in commands]
+    assert [code for _, _, code in ended] == [0, 0], [errors for _, errors, _ in ended]
+    for summary, _, _ in ended:
+        (entry,) = json.loads(summary)
+        assert entry["status"] == "done"
+        assert materialized(page, address, entry["recording"]) == before + 2
+        # figures of the recording that the address names: there are some only where it was materialized
+        expect(page.get_by_text("utterances").first).to_be_visible(timeout=MINUTE)
