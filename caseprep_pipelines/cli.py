@@ -32,6 +32,10 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="Get, list and check model directories.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(models_app, name="models")
+archive_app = typer.Typer(
+    help="Register an archive, and see what runs of it.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(archive_app, name="archive")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder that the transcripts are written to.", show_default=True)]
@@ -252,6 +256,27 @@ def models_verify(
     if not problems:
         typer.echo("All files of pinned models are as pinned.")
     raise typer.Exit(1 if problems else 0)
+
+
+@archive_app.command("register")
+def archive_register(
+    source: Annotated[
+        str,
+        typer.Argument(help="CSV, Parquet or S3 Inventory manifest, or a folder; a path or s3:// address."),
+    ],
+    matter: Annotated[str | None, typer.Option("--matter", "-m", help="For recordings that name none.")] = None,
+    priority: Annotated[int, typer.Option("--priority", help="Higher ones run first.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Register a manifest's or a bucket's recordings."""
+    from caseprep_pipelines import archive_commands
+
+    summary = archive_commands.register(_pipeline(), source, matter, priority, quiet=as_json)
+    if as_json:
+        _print_json(summary)
+    else:
+        archive_commands.print_registered(summary)
+    raise typer.Exit(1 if summary["refused"] else 0)
 
 
 def _pipeline() -> "Pipeline":

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 #: Recordings that go through all stages together: enough to share a run's overhead, few enough to see results early.
 CHUNK = 50
 
+#: Partitions that are added in one statement: Dagster hands all of them to the database as parameters, and SQLite takes
+#: no more than 32,766, PostgreSQL 65,535.
+ADD_AT_ONCE = 5000
+
 _UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -118,9 +122,10 @@ def add_partitions(pipeline: "Pipeline", instance: dg.DagsterInstance) -> int:
     from caseprep_pipelines.catalog import registry
 
     pending = registry.pending_partitions(pipeline.catalog)
-    if pending:
-        instance.add_dynamic_partitions(pipeline.settings.partition_set, pending)
-        registry.mark_partitions_added(pipeline.catalog, pending)
+    for start in range(0, len(pending), ADD_AT_ONCE):
+        some = pending[start : start + ADD_AT_ONCE]
+        instance.add_dynamic_partitions(pipeline.settings.partition_set, some)
+        registry.mark_partitions_added(pipeline.catalog, some)
     return len(pending)
 
 

@@ -107,7 +107,7 @@ def one_recording(pipeline: "Pipeline", wanted: str) -> Any:
 
 def _files(paths: Sequence[Path]) -> list[Path]:
     """Every file given, and every file in the folders given, in a stable order; hidden files are nobody's recording."""
-    from caseprep_pipelines.automation.intake import is_recording
+    from caseprep_pipelines.storage.recordings import is_recording
 
     files: list[Path] = []
     for path in paths:

@@ -14,19 +14,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from caseprep_pipelines.errors import ConfigurationError, Fault
+from caseprep_pipelines.storage.recordings import UNFILED, is_recording
 
 if TYPE_CHECKING:
     from caseprep_pipelines.catalog.registry import NewRecording, Observation
     from caseprep_pipelines.resources.pipeline import Pipeline
     from caseprep_pipelines.storage.objects import ObjectStat
-
-#: Files that are no recordings, and the names that programs give to files they are still writing.
-NOT_RECORDINGS = frozenset({"matter.toml", "thumbs.db", "desktop.ini"})
-UNFINISHED_SUFFIXES = frozenset({".part", ".partial", ".tmp", ".temp", ".crdownload", ".filepart", ".download"})
-
-#: The matter of files that lie in no matter's folder.
-UNFILED = "unfiled"
-
 
 @dataclass(frozen=True)
 class Intake:
@@ -40,17 +33,6 @@ class Intake:
     """Files that the next look takes up, because this one was at its limits."""
     misplaced: int = 0
     """Files in folders whose names are no matter ids."""
-
-
-def is_recording(name: str) -> bool:
-    """Whether a file under `incoming/` is meant as a recording; hidden and unfinished files are not."""
-    path = PurePosixPath(name)
-    return (
-        not any(part.startswith(".") for part in path.parts)
-        and path.name.lower() not in NOT_RECORDINGS
-        and path.suffix.lower() not in UNFINISHED_SUFFIXES
-        and not path.name.endswith("~")
-    )
 
 
 def settled(since: datetime, modified: datetime, now: datetime, settle: timedelta) -> bool:

@@ -378,8 +378,12 @@ class LocalObjects:
 
 
 def _stat(name: str, status: os.stat_result) -> ObjectStat:
-    etag = f"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"
-    return ObjectStat(name, status.st_size, etag, _modified(status))
+    return ObjectStat(name, status.st_size, fingerprint(status), _modified(status))
+
+
+def fingerprint(status: os.stat_result) -> str:
+    """The ETag of a file in a directory."""
+    return f"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"
 
 
 def _modified(status: os.stat_result) -> datetime:

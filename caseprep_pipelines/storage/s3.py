@@ -154,6 +154,26 @@ class S3Objects:
                 if name and not name.endswith("/"):
                     yield ObjectStat(name, found["Size"], found["ETag"].strip('"'), found["LastModified"])
 
+    def keeps_versions(self) -> bool:
+        """Whether objects here may have version ids; so it is taken to be where nobody may ask."""
+        try:
+            with self._faults("asking for versioning"):
+                return "Status" in self.client.get_bucket_versioning(Bucket=self.bucket)
+        except ConfigurationError:
+            return True
+
+    def list_versions(self, prefix: str = "") -> Iterator[ObjectStat]:
+        """As `list`, with the version id of every object, which S3 tells in another listing."""
+        with self._faults("listing versions"):
+            pages = self.client.get_paginator("list_object_versions")
+            for page in pages.paginate(Bucket=self.bucket, Prefix=self.prefix + prefix):
+                for found in page.get("Versions", ()):
+                    name = found["Key"].removeprefix(self.prefix)
+                    if found["IsLatest"] and name and not name.endswith("/"):
+                        version = None if found["VersionId"] == "null" else found["VersionId"]
+                        etag = found["ETag"].strip('"')
+                        yield ObjectStat(name, found["Size"], etag, found["LastModified"], version)
+
     def folders(self, prefix: str) -> Iterator[str]:
         for page in self._pages(prefix, Delimiter="/"):
             for found in page.get("CommonPrefixes", ()):

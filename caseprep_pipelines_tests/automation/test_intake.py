@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caseprep_pipelines.automation.intake import is_recording, settled, take_new
+from caseprep_pipelines.automation.intake import settled, take_new
 from caseprep_pipelines.catalog import registry
 from caseprep_pipelines.resources.pipeline import Pipeline
 from caseprep_pipelines.settings import read_settings
+from caseprep_pipelines.storage.recordings import is_recording
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)

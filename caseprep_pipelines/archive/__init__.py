@@ -1,0 +1,1 @@
+"""Archives: what a manifest or a listing names, taken into the registry. When it runs is not known here."""

@@ -1,0 +1,78 @@
+"""An archive from its manifest on, as its owner takes it in."""
+
+import json
+import signal
+import subprocess
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from caseprep_pipelines_tests.conftest import COMMAND, caseprep, environment
+
+
+def manifest(folder: Path, rows: int, *more: str) -> Path:
+    """Rows of files that are there, with a digest so that nobody needs to read them, and `more` rows."""
+    (folder / "tape.wav").write_bytes(b"sound")
+    path = folder / "archive.csv"
+    lines = [f"tape.wav,2019-cv-{number % 7},{number:064x}" for number in range(rows)]
+    path.write_text("\n".join(["location,matter,sha256", *lines, *more]) + "\n")
+    return path
+
+
+def partitions(own: dict[str, str]) -> list[str]:
+    with dg.DagsterInstance.from_config(own["CASEPREP_DAGSTER_HOME"]) as instance:
+        return list(instance.get_dynamic_partitions("recordings"))
+
+
+def test_bad_rows_are_named_and_the_others_are_there_in_dagster(tmp_path: Path) -> None:
+    own = environment(tmp_path)
+    path = manifest(tmp_path, 30, "gone.wav,2019-cv-1,", "tape.wav,Doe v. Roe,", "tape.wav,2019-cv-0," + "0" * 64)
+    finished = caseprep(["archive", "register", path, "--json"], own)
+    assert finished.returncode == 1, finished.stderr
+    assert json.loads(finished.stdout) == {"registered": 30, "known": 1, "refused": 2}
+    lines = [line for line in finished.stderr.splitlines() if str(path) in line]
+    assert [line.split(": ")[0] for line in lines] == [f"{path}, line 32", f"{path}, line 33"]
+    assert len(partitions(own)) == 30
+
+    path.write_text("\n".join(path.read_text().splitlines()[:31]))
+    again = caseprep(["archive", "register", path], own)
+    assert again.returncode == 0, again.stderr
+    assert "0 registered, 30 known before, 0 refused" in again.stdout
+    assert len(partitions(own)) == 30
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nowhere.csv"], "no file or folder"),
+        (["s3://"], "s3://bucket/prefix/"),
+        (["{}", "--matter", "Doe v. Roe"], "no matter id"),
+    ],
+)
+def test_a_wrong_call_is_told_in_one_line(tmp_path: Path, arguments: list[str], said: str) -> None:
+    path = manifest(tmp_path, 1)
+    given = [argument.format(path) for argument in arguments]
+    finished = caseprep(["archive", "register", *given], environment(tmp_path))
+    assert finished.returncode == 2
+    assert said in finished.stderr
+    assert len(finished.stderr.splitlines()) == 1
+
+
+def test_a_registration_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
+    own = environment(tmp_path)
+    rows = 25_000
+    path = manifest(tmp_path, rows)
+    with subprocess.Popen(
+        [COMMAND, "archive", "register", path], env=own, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        process.send_signal(signal.SIGKILL)
+    assert "10,000 registered" in first
+    finished = caseprep(["archive", "register", path, "--json"], own)
+    summary = json.loads(finished.stdout)
+    assert finished.returncode == 0, finished.stderr
+    assert summary["known"] >= 10_000
+    assert summary["registered"] + summary["known"] == rows
+    assert len(partitions(own)) == rows
