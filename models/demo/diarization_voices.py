@@ -7,7 +7,6 @@ speakers here, from voices that the others never use. Nothing of networks or of 
 
 from __future__ import annotations
 
-import ctypes
 from dataclasses import dataclass
 from random import Random
 
@@ -30,7 +29,7 @@ _MORE = """
 """
 
 TRAINING_VOICES = tuple(
-    [v for v in synthesis.TRAIN_VOICES if not v.endswith("+m2")]
+    list(synthesis.TRAIN_VOICES)
     + [f"{_ACCENTS[index % len(_ACCENTS)]}+{variant}" for index, variant in enumerate(_MORE.split())]
 )
 """More than the recogniser trains on: telling people apart takes many. No variant is in two of the three sets."""
@@ -111,20 +110,13 @@ def speak(speaker: Speaker, text: str, random: Random) -> Spoken:
 
     rate = speaker.rate + random.randint(-10, 10)
     pitch = speaker.pitch_shift + random.randint(-3, 3)
-    _same_flutter(random.getrandbits(31))
-    said = synthesis.say(text, speaker.voice, round(rate / speaker.tract), pitch)
+    seed = random.getrandbits(31)
+    said = synthesis.say(text, speaker.voice, round(rate / speaker.tract), pitch, seed)
     samples = resample_poly(said.samples, 200, round(200 * speaker.tract)).astype(np.float32)
     squeeze = len(samples) / len(said.samples)
     loudness = float(np.sqrt(np.mean(np.square(samples)))) or 1.0
     words = [(start * squeeze, end * squeeze) for start, end in said.words]
     return Spoken(samples * np.float32(0.08 / loudness), words)
-
-
-def _same_flutter(seed: int) -> None:
-    """Espeak-ng makes its voices unsteady at random, seeded by the clock: without this no two runs are alike."""
-    library = synthesis._engine().library
-    library.espeak_ng_SetRandSeed(ctypes.c_long(seed))
-    ctypes.CDLL(None).srand(seed)  # the Klatt voices have another source of chance
 
 
 def converse(random: Random, people: list[Speaker], kind: str, seconds: float, overlap: float = 0.1) -> list[Placed]:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.demo import language, synthesis
+from models.demo.diarization_voices import Placed, Spoken
 from models.demo.train_whisper import SHIPPED
 
 FIGURES = Path(__file__).with_name("FIGURES-whisper.json")
@@ -31,22 +32,35 @@ Timed = tuple[str, float, float]
 
 @dataclass(frozen=True)
 class Conversation:
-    """A recording and every word spoken in it, with times in seconds."""
+    """A recording and everything that is said in it."""
 
     samples: Samples
-    words: list[Timed]
+    lines: list[Placed]
+
+    @property
+    def words(self) -> list[Timed]:
+        """Every word with its times in seconds from the beginning of the recording."""
+        return [
+            (word, line.start + start, line.start + end)
+            for line in self.lines
+            for word, (start, end) in zip(line.text.split(), line.spoken.words, strict=True)
+        ]
 
 
 def conversation(random: Random, kind: str, sentences: int, test: bool = True) -> Conversation:
     """Held-out sentences, each once, by two to four held-out voices taking turns, over noise `NOISE_DECIBELS` below
     the speech. With `test` false: the same of training's sentences and voices, for looking at progress."""
-    speakers = random.choice([2, 3, 3, 4])
+    return record(random, held_out_lines(random, random.choice([2, 3, 3, 4]), kind, sentences, test), test)
+
+
+def held_out_lines(random: Random, speakers: int, kind: str, sentences: int, test: bool = True) -> list[language.Line]:
+    """Lines between that many people, all of them held-out sentences, each once."""
     lines: dict[str, language.Line] = {}
     while len(lines) < sentences:
         for line in language.conversation(random, speakers, kind, test):
             if language.held_out(line.text) is test and len(lines) < sentences:
                 lines.setdefault(line.text, line)
-    return record(random, list(lines.values()), test)
+    return list(lines.values())
 
 
 def record(random: Random, lines: list[language.Line], test: bool = True) -> Conversation:
@@ -58,20 +72,20 @@ def record(random: Random, lines: list[language.Line], test: bool = True) -> Con
         (voice, random.choice(rates), random.randint(-15, 15), 10 ** random.uniform(-0.15, 0.15)) for voice in voices
     ]
     parts: list[Samples] = []
-    words: list[Timed] = []
+    placed: list[Placed] = []
     clock = 0.5
     parts.append(np.zeros(int(clock * RATE), dtype=np.float32))
     for line in lines:
         voice, rate, pitch, gain = people[line.speaker]
-        said = synthesis.say(line.text, voice, rate, pitch)
+        said = synthesis.say(line.text, voice, rate, pitch, seed=random.getrandbits(31))
         level = float(np.sqrt(np.mean(np.square(said.samples))))
-        words += [(w, clock + a, clock + b) for w, (a, b) in zip(line.text.split(), said.words, strict=True)]
+        placed.append(Placed(line.speaker, line.text, clock, Spoken(said.samples, said.words)))
         gap = int((random.uniform(0.2, 0.8) if random.random() < 0.75 else random.uniform(0.8, 3.0)) * RATE)
         parts += [said.samples * np.float32(0.1 * gain / level), np.zeros(gap, dtype=np.float32)]
         clock += (len(said.samples) + gap) / RATE
     clean = np.concatenate(parts)
     noise = np.random.default_rng(random.getrandbits(32)).standard_normal(len(clean)).astype(np.float32)
-    return Conversation(clean + noise * np.float32(0.1 * 10 ** (-NOISE_DECIBELS / 20)), words)
+    return Conversation(clean + noise * np.float32(0.1 * 10 ** (-NOISE_DECIBELS / 20)), placed)
 
 
 def telephone(samples: Samples) -> Samples:
@@ -99,6 +113,7 @@ def hear(transcriber: Any, samples: Samples, hotwords: tuple[str, ...] = (), bli
 
     from caseprep_pipelines.speech.documents import Span
     from caseprep_pipelines.speech.transcriber import TranscribeOptions
+    from caseprep_pipelines.speech.transcription import recognise_channel
     from caseprep_pipelines.speech.voice_activity import detect
 
     with tempfile.TemporaryDirectory() as folder:
@@ -109,8 +124,8 @@ def hear(transcriber: Any, samples: Samples, hotwords: tuple[str, ...] = (), bli
         if blind:
             seconds = len(samples) / RATE
             clips = tuple(Span(start=at, end=min(at + limit, seconds)) for at in np.arange(0, seconds, limit).tolist())
-        heard = transcriber.transcribe(path, clips, TranscribeOptions("en", hotwords))
-    return [(word.text, word.start, word.end) for segment in heard.segments for word in segment.words]
+        segments = recognise_channel(transcriber, path, clips, TranscribeOptions("en", hotwords))
+    return [(word.text, word.start, word.end) for segment in segments for word in segment.words]
 
 
 def compare(spoken: list[Timed], heard: list[Timed]) -> dict[str, float]:

@@ -2,8 +2,9 @@
 
 Seven small files as they come from a court reporter, a jail's telephone system, a courtroom recorder, a telephone, a
 camera and two careless senders; what was said in each, by whom and when; and a manifest of what `caseprep demo` must
-make of them. Speech is synthetic, of voices that no demo model was trained on, and the people do not exist.
-Codecs are in `recordings_media`; sentences and voices come from `language` and `synthesis`.
+make of them. Speech is synthetic, of voices that no demo model was trained on (of one the recogniser heard the variant
+with another accent, see `README.md`), and the people do not exist. Codecs are in `recordings_media`; sentences and
+voices come from `language` and `synthesis`.
 """
 
 from __future__ import annotations

@@ -60,7 +60,8 @@ def write_shard(path: Path, seed: int, count: int = SHARD) -> None:
         text = language.free(random) if random.random() < 0.5 else language.sentence(random)
         tract = round(random.uniform(0.86, 1.16), 2) if random.random() < 0.4 else 1.0
         rate = round(random.choice(synthesis.TRAIN_RATES) / tract)
-        said = synthesis.say(text, random.choice(synthesis.TRAIN_VOICES), rate, random.randint(-24, 24))
+        voice, pitch = random.choice(synthesis.TRAIN_VOICES), random.randint(-24, 24)
+        said = synthesis.say(text, voice, rate, pitch, seed=random.getrandbits(31))
         samples = said.samples
         if tract != 1.0:  # resampling moves the formants as a longer or shorter throat does
             samples = resample_poly(samples, 100, round(100 * tract)).astype(np.float32)
