@@ -112,7 +112,11 @@ class Settings(BaseSettings):
     incoming_settle_seconds: float = Field(
         default=30.0, ge=0, description="A file in a directory is taken up when it has not changed for this long."
     )
-    sensor_interval_seconds: int = Field(default=30, ge=5, description="How often the upload sensor looks.")
+    sqs_queue_url: str | None = Field(
+        default=None,
+        description="Queue that the storage root's bucket announces uploads to; the `upload_events_sensor` reads it.",
+    )
+    sensor_interval_seconds: int = Field(default=30, ge=5, description="How often an upload sensor looks.")
     sensor_max_new: int = Field(default=200, ge=1, description="Most recordings that one sensor tick takes up.")
 
     hf_token: SecretStr | None = Field(

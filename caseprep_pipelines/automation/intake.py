@@ -1,12 +1,13 @@
 """Taking up new uploads: what lies under `incoming/` becomes entries of the registry.
 
-Level-triggered: every look lists everything and asks the catalog what it knows already, so that nothing depends on a
-cursor, on time stamps being distinct or on the daemon having been up. What runs afterwards is decided in `decisions`.
+Level-triggered: every look asks the store what lies there and the catalog what it knows already, so that nothing
+depends on a cursor, on time stamps being distinct or on the daemon having been up. `take_new` looks at everything;
+`notified` looks where it is told to. What runs afterwards is decided in `decisions`.
 """
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from caseprep_pipelines.resources.pipeline import Pipeline
     from caseprep_pipelines.storage.objects import ObjectStat
 
+#: What one look may take: Dagster gives a sensor's tick a minute.
+SECONDS = 30.0
+
+
 @dataclass(frozen=True)
 class Intake:
     """What one look found."""
@@ -33,55 +38,83 @@ class Intake:
     """Files that the next look takes up, because this one was at its limits."""
     misplaced: int = 0
     """Files in folders whose names are no matter ids."""
+    waiting: frozenset[str] = frozenset()
+    """Names of all three kinds: what was looked at and is not registered."""
+    foreign: int = 0
+    """Messages that are not about this bucket, or not understood."""
 
 
 def settled(since: datetime, modified: datetime, now: datetime, settle: timedelta) -> bool:
     """Whether a file has looked the same for long enough to be whole.
 
     Both clocks count: the file's own, and ours since we first saw it like this, because a copying program may set
-    the time stamp of the original while it is still writing.
+    the time stamp of the original while it is still writing. What is whole when it is first seen, as everything in S3,
+    settles at once, even where the clock there is ahead.
     """
-    return now - since >= settle and now - modified >= settle
+    return not settle or (now - since >= settle and now - modified >= settle)
 
 
-def take_new(pipeline: "Pipeline", now: datetime, seconds: float = 30.0) -> Intake:
-    """Registers what is new under `incoming/`, within `seconds` of reading and the setting's number of recordings."""
+def incoming(pipeline: "Pipeline") -> str:
+    """The prefix that uploads lie under, as the store names it."""
+    return pipeline.settings.incoming_prefix.rstrip("/") + "/"
+
+
+def take_new(pipeline: "Pipeline", now: datetime, seconds: float = SECONDS) -> Intake:
+    """Registers what is new under `incoming/`: lists everything, and depends on nothing that anybody said before."""
+    return take(pipeline, pipeline.objects.list(incoming(pipeline)), now, seconds)
+
+
+def take(
+    pipeline: "Pipeline",
+    found: "Iterable[ObjectStat]",
+    now: datetime,
+    seconds: float = SECONDS,
+    *,
+    looked_up: bool = False,
+) -> Intake:
+    """Registers what is new among the objects found, within `seconds` and the setting's number of recordings.
+
+    `looked_up` says that `found` was asked for one by one and not listed, so that it knows its version. What this
+    registered is durable when it returns.
+    """
     from caseprep_pipelines.catalog import registry
     from caseprep_pipelines.catalog.progress import UPLOAD_SENSOR
     from caseprep_pipelines.storage.keys import matter_id
 
-    settings, prefix = pipeline.settings, pipeline.settings.incoming_prefix.rstrip("/") + "/"
+    settings, prefix = pipeline.settings, incoming(pipeline)
     deadline = time.monotonic() + seconds
-    stats = {
-        pipeline.objects.uri(stat.name): stat
-        for stat in pipeline.objects.list(prefix)
-        if is_recording(stat.name.removeprefix(prefix))
-    }
+    stats = {pipeline.objects.uri(stat.name): stat for stat in found if is_recording(stat.name.removeprefix(prefix))}
     settle = timedelta(seconds=0 if settings.remote else settings.incoming_settle_seconds)
-    settling = left = misplaced = 0
-    found: dict[str, NewRecording] = {}
+    settling: set[str] = set()
+    left: set[str] = set()
+    misplaced: set[str] = set()
+    taken: dict[str, NewRecording] = {}
     for seen in _untaken(pipeline, stats, now):
         stat = stats[seen.location]
         parts = PurePosixPath(stat.name.removeprefix(prefix)).parts
         try:
             matter = matter_id(parts[0]) if len(parts) > 1 else UNFILED
         except ConfigurationError:
-            misplaced += 1
+            misplaced.add(stat.name)
             continue
         if not settled(seen.since, stat.modified, now, settle):
-            settling += 1
-        elif len(found) >= settings.sensor_max_new or time.monotonic() > deadline:
-            left += 1
+            settling.add(stat.name)
+        elif len(taken) >= settings.sensor_max_new or time.monotonic() > deadline:
+            left.add(stat.name)
         else:
             try:
-                found[seen.location] = _identified(pipeline, stat, matter, parts[-1])
+                if settings.remote and not looked_up:
+                    stat = pipeline.objects.stat(stat.name)
+                taken[seen.location] = _identified(pipeline, stat, matter, parts[-1])
             except (Fault, OSError):
-                settling += 1  # it vanished or changed between the listing and now: the next look sees what it became
-    registered = registry.register(pipeline.catalog, list(found.values()), UPLOAD_SENSOR)
+                # it vanished or changed between the look and now: the next look sees what it became
+                settling.add(stat.name)
+    registered = registry.register(pipeline.catalog, list(taken.values()), UPLOAD_SENSOR)
     registry.mark_taken(
-        pipeline.catalog, {location: entry.partition for location, entry in zip(found, registered, strict=True)}
+        pipeline.catalog, {location: entry.partition for location, entry in zip(taken, registered, strict=True)}
     )
-    return Intake(tuple(entry.partition for entry in registered if entry.new), settling, left, misplaced)
+    new = tuple(entry.partition for entry in registered if entry.new)
+    return Intake(new, len(settling), len(left), len(misplaced), frozenset(settling | left | misplaced))
 
 
 def _untaken(pipeline: "Pipeline", stats: "dict[str, ObjectStat]", now: datetime) -> "Iterator[Observation]":
@@ -103,7 +136,7 @@ def _identified(pipeline: "Pipeline", stat: "ObjectStat", matter: str, name: str
 
     uri = pipeline.objects.uri(stat.name)
     bucket, key, _ = split_uri(uri)
-    version = pipeline.objects.stat(stat.name).version_id
+    version = stat.version_id
     digest = origin_digest_of_object(bucket, key, version, stat.etag, stat.size)
     return NewRecording(matter, name, f"{uri}?versionId={quote(version)}" if version else uri, digest, None, stat.size)
 

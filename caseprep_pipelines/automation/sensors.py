@@ -1,16 +1,25 @@
 """Sensors: a tick reads the state, asks `intake` and `decisions`, and hands Dagster the runs. No rule stands here."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache, partial
+from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from caseprep_pipelines.automation.decisions import RunPlan, next_work, plan_runs
+from caseprep_pipelines.automation.intake import Intake, take_new
+from caseprep_pipelines.automation.notified import Watch, take_announced, take_changed
 from caseprep_pipelines.settings import Settings
+from caseprep_pipelines.storage.queue import open_queue
 
 if TYPE_CHECKING:
     from caseprep_pipelines.resources.pipeline import Pipeline
+
+#: A way of looking for uploads, and registering them.
+Look = Callable[["Pipeline", datetime], Intake]
 
 #: Unfinished recordings that one tick looks at; the next tick sees the rest.
 LOOK_AT = 5000
@@ -24,35 +33,70 @@ _IN_FLIGHT = [
 ]
 
 
+_AFTER = "and takes it through the graph; drives again what failed by a passing fault."
+_SETTLING = "Files that are still being written are left until they have settled."
+
+
 def sensors(settings: Settings, assets: Sequence[dg.AssetsDefinition]) -> list[dg.SensorDefinition]:
+    """The listing sensor and, where something tells of uploads, the one that listens. Either is enough, both are
+    allowed: what one took up the other leaves alone.
+    """
+    listing = _sensor(
+        "upload_sensor", settings, assets, take_new,
+        f"Lists incoming/, registers what is new there {_AFTER} {_SETTLING}",
+    )  # fmt: skip
+    listening = _listening(settings)
+    return [listing] if listening is None else [listing, _sensor("upload_events_sensor", settings, assets, *listening)]
+
+
+def _listening(settings: Settings) -> tuple[Look, str] | None:
+    """How to look only where an upload was told of, and its description; None where nothing tells."""
+    if not settings.remote:
+        watch = Watch(Path(settings.storage), settings.incoming_prefix.rstrip("/") + "/")
+        return (
+            lambda pipeline, now: take_changed(pipeline, watch, now),
+            f"Registers what the system says is new under incoming/ {_AFTER} {_SETTLING} Lists everything when it "
+            "begins to listen, and every hour.",
+        )
+    if settings.sqs_queue_url is None:
+        return None
+    queue = cache(partial(open_queue, settings.sqs_queue_url, settings.s3_region))
+    return (
+        lambda pipeline, now: take_announced(pipeline, queue(), now),
+        f"Registers what the bucket's notifications announce {_AFTER} A notification is deleted when its recording is "
+        "registered, and left where it is about something else.",
+    )
+
+
+def _sensor(
+    name: str, settings: Settings, assets: Sequence[dg.AssetsDefinition], look: Look, description: str
+) -> dg.SensorDefinition:
     @dg.sensor(
-        name="upload_sensor",
+        name=name,
         # not `target`, which would make one job of all assets, with a warning that their backfill policies differ: they
         # do on purpose, and each run request names its assets
         asset_selection=list(assets),
         minimum_interval_seconds=settings.sensor_interval_seconds,
         default_status=dg.DefaultSensorStatus.STOPPED,
-        description=(
-            "Registers what is new under incoming/ and takes it through the graph; drives again what failed by a "
-            "passing fault. Files that are still being written are left until they have settled."
-        ),
+        description=description,
         required_resource_keys={"pipeline"},
     )
     def upload_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        return evaluate(context.resources.pipeline, context.instance, datetime.now(UTC))
+        return evaluate(context.resources.pipeline, context.instance, datetime.now(UTC), look)
 
-    return [upload_sensor]
+    return upload_sensor
 
 
-def evaluate(pipeline: "Pipeline", instance: dg.DagsterInstance, now: datetime) -> dg.SensorResult | dg.SkipReason:
-    """One tick of the upload sensor."""
+def evaluate(
+    pipeline: "Pipeline", instance: dg.DagsterInstance, now: datetime, look: Look = take_new
+) -> dg.SensorResult | dg.SkipReason:
+    """One tick of an upload sensor, which looks for uploads by `look`."""
     from caseprep_pipelines.assets import STAGES
-    from caseprep_pipelines.automation.intake import take_new
     from caseprep_pipelines.automation.state import read_states
     from caseprep_pipelines.catalog import progress
     from caseprep_pipelines.embedded import add_partitions
 
-    intake = take_new(pipeline, now)
+    intake = look(pipeline, now)
     add_partitions(pipeline, instance)
     stages = [stage.name for stage in STAGES]
     unfinished = progress.unfinished(pipeline.catalog, stages[-1], LOOK_AT)
@@ -69,8 +113,9 @@ def evaluate(pipeline: "Pipeline", instance: dg.DagsterInstance, now: datetime) 
         return dg.SkipReason(
             f"nothing to run; {intake.settling} files still settling, {intake.left} left for the next tick, "
             f"{intake.misplaced} in folders whose names are no matter ids"
+            + (f"; {intake.foreign} messages are not about this bucket" if intake.foreign else "")
         )
-    return dg.SensorResult(run_requests=[_request(plan, pipeline) for plan in plans])
+    return dg.SensorResult(run_requests=[request(plan, pipeline) for plan in plans])
 
 
 def partitions_in_flight(instance: dg.DagsterInstance, partition_set: str, order: Sequence[str]) -> set[str]:
@@ -85,14 +130,16 @@ def partitions_in_flight(instance: dg.DagsterInstance, partition_set: str, order
     return flying
 
 
-def _request(plan: RunPlan, pipeline: "Pipeline") -> dg.RunRequest:
+def request(plan: RunPlan, pipeline: "Pipeline", tags: Mapping[str, str] = MappingProxyType({})) -> dg.RunRequest:
+    """A planned run, as Dagster is asked for it."""
     prefix = [part for part in pipeline.settings.asset_key_prefix.split("/") if part]
     selection = [dg.AssetKey([*prefix, stage]) for stage in plan.stages]
     if len(plan.partitions) == 1:
-        return dg.RunRequest(partition_key=plan.partitions[0], asset_selection=selection)
+        return dg.RunRequest(partition_key=plan.partitions[0], asset_selection=selection, tags=dict(tags))
     return dg.RunRequest(
         asset_selection=selection,
         tags={
+            **tags,
             "dagster/asset_partition_range_start": plan.partitions[0],
             "dagster/asset_partition_range_end": plan.partitions[-1],
         },

@@ -10,6 +10,8 @@ import pytest
 
 from caseprep_pipelines.assets import STAGES
 from caseprep_pipelines.automation.decisions import BACKOFF, RANGE_FROM
+from caseprep_pipelines.automation.intake import Intake
+from caseprep_pipelines.automation.notified import Watch, take_changed
 from caseprep_pipelines.automation.sensors import evaluate, partitions_in_flight
 from caseprep_pipelines.catalog import loading, progress, registry
 from caseprep_pipelines.definitions import build_defs
@@ -126,11 +128,39 @@ def test_what_a_command_registered_is_the_commands_own_business(
     assert requests(evaluate(pipeline, instance, NOW)) == []
 
 
-def test_the_sensor_is_listed_and_off_until_somebody_turns_it_on(tmp_path: Path) -> None:
-    (sensor,) = build_defs(read_settings(storage=str(tmp_path), model="demo", diarization="demo")).sensors or ()
-    assert isinstance(sensor, dg.SensorDefinition)
-    assert sensor.name == "upload_sensor"
-    assert sensor.default_status == dg.DefaultSensorStatus.STOPPED
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, ["upload_sensor", "upload_events_sensor"]),
+        ({"storage": "s3://bucket/prefix"}, ["upload_sensor"]),
+        (
+            {"storage": "s3://bucket/prefix", "sqs_queue_url": "https://sqs.eu-west-1.amazonaws.com/1/uploads"},
+            ["upload_sensor", "upload_events_sensor"],
+        ),
+    ],
+)
+def test_the_sensors_are_listed_and_off_until_somebody_turns_them_on(
+    tmp_path: Path, settings: dict[str, str], expected: list[str]
+) -> None:
+    storage = {"storage": str(tmp_path), **settings}
+    sensors = build_defs(read_settings(model="demo", diarization="demo", **storage)).sensors or ()
+    made = [sensor for sensor in sensors if isinstance(sensor, dg.SensorDefinition) and "upload" in sensor.name]
+    assert [sensor.name for sensor in made] == expected
+    assert {sensor.default_status for sensor in made} == {dg.DefaultSensorStatus.STOPPED}
+
+
+def test_two_sensors_at_once_ask_for_one_run(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
+    watch = Watch(Path(pipeline.settings.storage), "incoming/")
+
+    def listen(pipeline: Pipeline, now: datetime) -> Intake:
+        return take_changed(pipeline, watch, now)
+
+    upload(pipeline, 1)
+    evaluate(pipeline, instance, NOW)
+    (request,) = requests(evaluate(pipeline, instance, LATER))
+    start(instance, request)
+    assert requests(evaluate(pipeline, instance, LATER, listen)) == []
+    watch.close()
 
 
 def test_a_ticks_runs_are_of_dagsters_own_asset_job(tmp_path: Path, instance: dg.DagsterInstance) -> None:
