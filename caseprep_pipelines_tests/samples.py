@@ -138,7 +138,6 @@ def sample_raw(**changes: Any) -> RawTranscript:
             hotwords_left_out=(),
             word_timestamps=True,
             without_timestamps=True,
-            batch_size=8,
             max_new_tokens=None,
             compute_type="int8",
             clip_seconds=10.0,
@@ -165,7 +164,6 @@ def sample_raw(**changes: Any) -> RawTranscript:
                         end=said[-1].end,
                         words=tuple(said),
                         average_log_probability=-0.1,
-                        no_speech_probability=0.01,
                         compression_ratio=1.2,
                         flags=(Suspicion.LOW_PROBABILITY,) if index == len(words) - 1 else (),
                     )

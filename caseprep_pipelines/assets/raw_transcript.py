@@ -1,32 +1,102 @@
 """Stage 3, `raw_transcript`: what was said on each channel, by faster-whisper, with a draft to read at once."""
 
+import json
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from caseprep_pipelines.assets.stage import Made, Recording, Stage, installed_digest
 from caseprep_pipelines.audio.documents import NormalizedAudio, SourceRecording
 from caseprep_pipelines.checks.outcome import Outcome
 from caseprep_pipelines.models.directories import resolve_whisper
 from caseprep_pipelines.settings import Settings
-from caseprep_pipelines.speech.documents import RawTranscript, Suspicion
+from caseprep_pipelines.speech.documents import RawTranscript, Segment, Suspicion
+from caseprep_pipelines.storage.products import CorruptProduct, MissingProduct
+
+if TYPE_CHECKING:
+    from caseprep_pipelines.speech.transcription import Job
+    from caseprep_pipelines.storage.saved_work import SavedWork
 
 
-def make(recording: Recording) -> Made:
+def make_many(recordings: Iterable[Recording]) -> Iterator[tuple[Recording, Made | Exception]]:
+    from caseprep_pipelines.speech.transcription import transcribe_many
+
+    for outcome in transcribe_many(recordings, _job):
+        if isinstance(outcome.result, Exception):
+            yield outcome.item, outcome.result
+        else:
+            yield outcome.item, _made(outcome.item, outcome.result, outcome.seconds)
+
+
+def _job(recording: Recording) -> "Job":
     from caseprep_pipelines.speech.transcriber import TranscribeOptions
-    from caseprep_pipelines.speech.transcription import draft_text, transcribe
+    from caseprep_pipelines.speech.transcription import Job
 
     source = recording.document("source_recording", SourceRecording)
     audio = recording.document("normalized_audio", NormalizedAudio)
     matter = recording.matter(source.matter)
     transcriber = recording.pipeline.transcriber
-    raw = transcribe(
+    return Job(
         audio,
         recording.files("normalized_audio", tuple(channel.file for channel in audio.distinct_channels)),
         transcriber,
         TranscribeOptions(language=matter.language or recording.settings.language, hotwords=matter.vocabulary),
         recording.progress(audio.duration_seconds * len(audio.distinct_channels)),
+        lambda settings: SavedClips(
+            recording,
+            recording.saved_work(
+                source.matter,
+                [
+                    [channel.sha256 for channel in audio.distinct_channels],
+                    transcriber.identity.digest,
+                    settings.model_dump(mode="json"),
+                    transcriber.libraries(),
+                ],
+            ),
+        ),
     )
+
+
+class SavedClips:
+    """Segments by channel and clip: of an attempt that was interrupted, or of the same audio, transcribed before."""
+
+    def __init__(self, recording: Recording, work: "SavedWork") -> None:
+        self._recording, self._work = recording, work
+
+    def load(self) -> dict[tuple[int, int], Segment | None]:
+        found = self._work.finished()
+        if found is not None:
+            try:
+                raw = self._recording.pipeline.products.read(STAGE.name, found[0], RawTranscript, found[1])
+            except (MissingProduct, CorruptProduct):
+                raw = None
+            if isinstance(raw, RawTranscript):
+                return _clips_of(raw)
+        heard: dict[tuple[int, int], Segment | None] = {}
+        for part in self._work.parts("json"):
+            try:
+                for at, number, said in json.loads(part):
+                    heard[at, number] = None if said is None else Segment.model_validate(said)
+            except (ValueError, TypeError):
+                continue  # written by another version, or damaged: done again
+        return heard
+
+    def save(self, heard: Mapping[tuple[int, int], Segment | None]) -> None:
+        rows = [
+            (at, number, None if said is None else said.model_dump(mode="json"))
+            for (at, number), said in sorted(heard.items(), key=lambda entry: entry[0])
+        ]
+        self._work.add("json", json.dumps(rows).encode())
+
+
+def _clips_of(raw: RawTranscript) -> dict[tuple[int, int], Segment | None]:
+    said = {(at, segment.clip): segment for at, channel in enumerate(raw.channels) for segment in channel.segments}
+    return {(at, n): said.get((at, n)) for at, channel in enumerate(raw.channels) for n in range(len(channel.clips))}
+
+
+def _made(recording: Recording, raw: RawTranscript, seconds: float) -> Made:
+    from caseprep_pipelines.speech.transcription import draft_text
+
     folder = recording.folder / "product"
     folder.mkdir()
     (folder / "draft.txt").write_text(draft_text(raw), encoding="utf-8")
@@ -46,8 +116,13 @@ def make(recording: Recording) -> Made:
             "demo_model": raw.model.demo,
         },
         outcomes=(speech_has_words(flags),),
-        audio_seconds=audio.duration_seconds,
-        record={"compute_type": raw.settings.compute_type, "batch_size": recording.settings.batch_size},
+        audio_seconds=raw.duration_seconds,
+        record={
+            "wall_seconds": round(seconds, 3),
+            "compute_type": raw.settings.compute_type,
+            "device": recording.pipeline.transcriber.device,
+            "batch_size": recording.pipeline.transcriber.batch_size,
+        },
         links={"draft": "draft.txt"},
         models={"transcription": raw.model.digest},
     )
@@ -80,7 +155,7 @@ def shaped_by(settings: Settings) -> Mapping[str, Any]:
 STAGE = Stage(
     name="raw_transcript",
     upstream=("source_recording", "normalized_audio"),
-    make=make,
+    make_many=make_many,
     description=(
         "Speech map and signal-to-noise ratio, segments and words of each channel with times and probabilities, "
         "language, every decode setting, the model's digest and suspicion flags; with a draft without speakers."

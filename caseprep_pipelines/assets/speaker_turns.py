@@ -45,7 +45,7 @@ def make(recording: Recording) -> Made:
             **({"model": turns.model.name, "demo_model": turns.model.demo} if turns.model else {}),
         },
         audio_seconds=audio.duration_seconds,
-        record={"device": recording.settings.device},
+        record={"device": recording.pipeline.diarizer.device} if turns.model else {},
         links={"waveform": "waveform.png", "rttm": "turns.rttm"},
         models={"diarization": turns.model.digest} if turns.model else {},
     )

@@ -17,12 +17,12 @@ import platform
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -41,6 +41,9 @@ from caseprep_pipelines.resources.pipeline import Pipeline
 from caseprep_pipelines.settings import Settings
 from caseprep_pipelines.storage.document import Document
 from caseprep_pipelines.storage.products import ProductVersion
+
+if TYPE_CHECKING:
+    from caseprep_pipelines.storage.saved_work import SavedWork
 
 D = TypeVar("D", bound=Document)
 
@@ -92,12 +95,16 @@ class Stage:
 
     name: str
     upstream: tuple[str, ...]
-    make: Callable[["Recording"], Made]
     description: str
     kinds: frozenset[str]
     batch: int
     """Recordings in one run of a backfill. Every stage has another number: with equal ones Dagster merges stages into
     one run, where one failure fails the later stages of all its recordings."""
+    make: Callable[["Recording"], Made] | None = None
+    """The stage for one recording."""
+    make_many: Callable[[Iterable["Recording"]], Iterator[tuple["Recording", Made | Exception]]] | None = None
+    """In its place, for a stage that gains from seeing many at once: each with its product or the error that kept it
+    from one, in the order in which they are done."""
     checks: tuple[tuple[str, str], ...] = ()
     """Name and description of the checks beside `accepted`."""
     shaped_by: Callable[[Settings], Mapping[str, Any]] = lambda _settings: {}
@@ -131,6 +138,8 @@ class Recording:
     folder: Path
     inputs: dict[str, str] = field(default_factory=dict)
     """Digest of every earlier product that was read."""
+    saved: "SavedWork | None" = None
+    """What was put away of the work, where the stage does that."""
 
     @property
     def settings(self) -> Settings:
@@ -159,6 +168,13 @@ class Recording:
         folder.mkdir(exist_ok=True)
         self.pipeline.products.fetch(asset, self.partition, folder, names)
         return folder
+
+    def saved_work(self, matter: str, shaped_by: object) -> "SavedWork":
+        """Where the stage puts away what it has done of a long recording; `shaped_by` is all that shapes the result."""
+        from caseprep_pipelines.storage.saved_work import SavedWork
+
+        self.saved = SavedWork(self.pipeline.objects, self.stage.name, self.partition, matter, shaped_by)
+        return self.saved
 
     def progress(self, total: float) -> Callable[[float], None]:
         """A function to call with the audio seconds done."""
@@ -190,45 +206,73 @@ def installed_digest(resolve: Callable[[str, Path], ModelDirectory], name: str, 
 
 
 def run_one(pipeline: Pipeline, stage: Stage, partition: str, run_id: str) -> Done:
-    """One stage for one recording: make, write durably, enter into custody and catalog.
+    """One stage for one recording. Raises `Fault` or `ConfigurationError`; a rejection is a product like any other."""
+    ((_, done),) = run_many(pipeline, stage, [partition], run_id)
+    if isinstance(done, Exception):
+        raise done
+    return done
 
-    Raises `Fault`; a rejection is a product like any other.
-    """
-    from caseprep_pipelines.catalog import loading, progress
 
-    started, wall, cpu = datetime.now(UTC), time.monotonic(), _cpu_seconds(stage)
-    with pipeline.work_folder() as name:
-        recording = Recording(pipeline, stage, partition, Path(name))
-        rejected: Rejection | None = None
+class _Attempt:
+    """One stage's work on one recording, from its beginning to the entries in custody and catalog."""
+
+    def __init__(self, pipeline: Pipeline, stage: Stage, partition: str, run_id: str) -> None:
+        self.run_id = run_id
+        self.started, self.wall, self.cpu = datetime.now(UTC), time.monotonic(), cpu_seconds(stage)
+        self.folder = pipeline.work_folder()
+        self.recording = Recording(pipeline, stage, partition, Path(self.folder.name))
+
+    def settle(
+        self, made: Made | Exception, wall: float | None = None, cpu: float | None = None
+    ) -> Done | Fault | ConfigurationError:
+        """Writes durably what was made, or the rejection, and answers for it; wall and CPU seconds are the attempt's
+        own where they are not given."""
+        wall = time.monotonic() - self.wall if wall is None else wall
+        cpu = cpu_seconds(self.recording.stage) - self.cpu if cpu is None else cpu
         try:
-            made = stage.make(recording)
-        except UpstreamRejectedError as upstream:
-            rejected = upstream.rejection
-        except RejectedRecording as rejection:
+            with self.folder:
+                return self._write(made, wall, cpu)
+        except (Fault, ConfigurationError) as error:
+            return error
+        except OSError as error:
+            return Fault(f"{self.recording.stage.name}: {error.strerror or type(error).__name__}")
+        except MemoryError:
+            return Fault(f"{self.recording.stage.name}: out of memory")
+        except Exception as error:
+            # what a library says may quote what it was given, so only the kind of error and its place go on record
+            return Fault(f"unexpected {type(error).__name__} at {_place(error)}")
+
+    def _write(self, made: Made | Exception, wall: float, cpu: float) -> Done:
+        from caseprep_pipelines.catalog import loading, progress
+
+        recording, run_id = self.recording, self.run_id
+        pipeline, stage, partition = recording.pipeline, recording.stage, recording.partition
+        rejected: Rejection | None = None
+        if isinstance(made, UpstreamRejectedError):
+            rejected = made.rejection
+        elif isinstance(made, RejectedRecording):
             rejected = Rejection(
                 partition=partition,
                 stage=stage.name,
-                reason=rejection.reason,
-                detail=rejection.detail,
-                remedy=REMEDIES[rejection.reason],
+                reason=made.reason,
+                detail=made.detail,
+                remedy=REMEDIES[made.reason],
             )
-        except OSError as error:
-            raise Fault(f"{stage.name}: {error.strerror or type(error).__name__}") from error
-        except MemoryError as error:
-            raise Fault(f"{stage.name}: out of memory") from error
+        elif isinstance(made, Exception):
+            raise made
         if rejected is not None:
             made = Made(
                 document=rejected,
                 metadata={"rejected": str(rejected.reason), "rejected_by": rejected.stage, "remedy": rejected.remedy},
             )
-        wall = time.monotonic() - wall
+        assert isinstance(made, Made)  # noqa: S101 - narrows the type
         device = made.record.get("device", CPU)
         record = {
             "run_id": run_id,
             "stage": stage.name,
-            "started": started.isoformat(timespec="milliseconds"),
+            "started": self.started.isoformat(timespec="milliseconds"),
             "wall_seconds": round(wall, 3),
-            "cpu_seconds": round(_cpu_seconds(stage) - cpu, 3),
+            "cpu_seconds": round(cpu, 3),
             "gpu_seconds": 0.0 if device in NO_GPU else round(wall, 3),
             "audio_seconds": made.audio_seconds,
             "device": device,
@@ -265,40 +309,42 @@ def run_one(pipeline: Pipeline, stage: Stage, partition: str, run_id: str) -> Do
         )
         if stage.after is not None and rejected is None:
             stage.after(recording, version, made.document)
+        if recording.saved is not None:
+            recording.saved.settle(version.version)
         if rejected is not None:
             loading.record_rejection(pipeline.catalog, rejected)
         else:
             loading.clear_rejection(pipeline.catalog, partition, stage.name)
-    progress.record_product(
-        pipeline.catalog,
-        partition,
-        stage.name,
-        version=version.version,
-        digest=version.digest,
-        code_version=code_version,
-        inputs=recording.inputs,
-        rejected=rejected is not None,
-        run_id=run_id,
-        record={**record, "snr_db": made.metadata.get("snr_db")},
-    )
-    metadata: dict[str, Any] = {"version": version.version, **made.metadata}
-    for label, file in made.links.items():
-        metadata[label] = _link(pipeline.products.uri(version, file))
-    if made.audio_seconds:
-        metadata["audio_duration_seconds"] = round(made.audio_seconds, 3)
-        metadata["real_time_factor"] = round(made.audio_seconds / max(wall, 1e-3), 1)
-    accepted = Outcome(ACCEPTED, rejected is None, {"reason": str(rejected.reason)} if rejected else {})
-    return Done(version, metadata, (accepted, *made.outcomes))
+        progress.record_product(
+            pipeline.catalog,
+            partition,
+            stage.name,
+            version=version.version,
+            digest=version.digest,
+            code_version=code_version,
+            inputs=recording.inputs,
+            rejected=rejected is not None,
+            run_id=run_id,
+            record={**record, "snr_db": made.metadata.get("snr_db")},
+        )
+        metadata: dict[str, Any] = {"version": version.version, **made.metadata}
+        for label, file in made.links.items():
+            metadata[label] = link(pipeline.products.uri(version, file))
+        if made.audio_seconds:
+            metadata["audio_duration_seconds"] = round(made.audio_seconds, 3)
+            metadata["real_time_factor"] = round(made.audio_seconds / max(wall, 1e-3), 1)
+        accepted = Outcome(ACCEPTED, rejected is None, {"reason": str(rejected.reason)} if rejected else {})
+        return Done(version, metadata, (accepted, *made.outcomes))
 
 
-def _link(uri: str) -> dg.MetadataValue:
+def link(uri: str) -> dg.MetadataValue:
     """An address in S3 as it is, a file on this machine as its path: no browser follows `file:` from a web page."""
     if uri.startswith("file:"):
         return dg.MetadataValue.path(url2pathname(urlsplit(uri).path))
     return dg.MetadataValue.url(uri)
 
 
-def _cpu_seconds(stage: Stage) -> float:
+def cpu_seconds(stage: Stage) -> float:
     """Of the recording's own work: its thread's where several are worked on side by side, else the process's."""
     return (time.thread_time() if stage.in_children else time.process_time()) + sandbox.cpu_seconds()
 
@@ -315,7 +361,7 @@ def run_stage(context: dg.AssetExecutionContext, stage: Stage, pipeline: Pipelin
     )
     failures: dict[str, str] = {}
     passed: dict[str, bool] = {}
-    for key, done in _each(pipeline, stage, [key for key in keys if key not in finished], context.run.run_id):
+    for key, done in run_many(pipeline, stage, [key for key in keys if key not in finished], context.run.run_id):
         if isinstance(done, ConfigurationError):
             # nothing that follows could go better, so no retry and no further recording
             for waiting in keys[keys.index(key) :]:
@@ -354,19 +400,26 @@ def run_stage(context: dg.AssetExecutionContext, stage: Stage, pipeline: Pipelin
         )
 
 
-def _each(
-    pipeline: Pipeline, stage: Stage, keys: list[str], run_id: str
+def run_many(
+    pipeline: Pipeline, stage: Stage, keys: Sequence[str], run_id: str
 ) -> Iterator[tuple[str, Done | Fault | ConfigurationError]]:
-    """Every recording's end, in order. One that fails does not stop the others."""
+    """Every recording's end. One that fails does not stop the others."""
+    if stage.make_many is not None:
+        yield from _streamed(pipeline, stage, keys, run_id)
+        return
 
     def work(key: str) -> Done | Fault | ConfigurationError:
         try:
-            return run_one(pipeline, stage, key, run_id)
-        except (Fault, ConfigurationError) as error:
-            return error
+            attempt = _Attempt(pipeline, stage, key, run_id)
+        except Fault as fault:
+            return fault
+        made: Made | Exception
+        try:
+            assert stage.make is not None  # noqa: S101 - a stage has one or the other
+            made = stage.make(attempt.recording)
         except Exception as error:
-            # what a library says may quote what it was given, so only the kind of error and its place go on record
-            return Fault(f"unexpected {type(error).__name__} at {_place(error)}")
+            made = error
+        return attempt.settle(made)
 
     if not stage.in_children or len(keys) == 1:
         yield from ((key, work(key)) for key in keys)
@@ -378,6 +431,40 @@ def _each(
         finally:
             threads.shutdown(cancel_futures=True)
             sandbox.close_idle()
+
+
+def _streamed(
+    pipeline: Pipeline, stage: Stage, keys: Sequence[str], run_id: str
+) -> Iterator[tuple[str, Done | Fault | ConfigurationError]]:
+    """The same for a stage that takes a stream of recordings, in the order in which it is done with them.
+
+    Recordings share the engine's time, so a recording's wall seconds are the share that the stage names, and its CPU
+    seconds what the process used since the recording before it was done: both add up to the run's.
+    """
+    assert stage.make_many is not None  # noqa: S101 - the caller looked
+    _ = pipeline.products, pipeline.catalog  # opened once, before threads could do it twice
+    attempts: dict[str, _Attempt] = {}
+    unbegun: list[tuple[str, Fault]] = []
+
+    def begun() -> Iterator[Recording]:
+        for key in keys:
+            try:
+                attempts[key] = _Attempt(pipeline, stage, key, run_id)
+            except Fault as fault:
+                unbegun.append((key, fault))
+            else:
+                yield attempts[key].recording
+
+    spent = cpu_seconds(stage)
+    try:
+        for recording, made in stage.make_many(begun()):
+            wall = float(made.record.get("wall_seconds", 0.0)) if isinstance(made, Made) else 0.0
+            before, spent = spent, cpu_seconds(stage)
+            yield recording.partition, attempts.pop(recording.partition).settle(made, wall, spent - before)
+        yield from unbegun
+    finally:
+        for attempt in attempts.values():
+            attempt.folder.cleanup()
 
 
 def _place(error: BaseException) -> str:

@@ -49,6 +49,11 @@ class Diarizer(Protocol):
     @property
     def identity(self) -> ModelIdentity: ...
 
+    @property
+    def device(self) -> str:
+        """`cpu`, or what the GPU is called."""
+        ...
+
     def libraries(self) -> dict[str, str]:
         """Name and version of everything that shapes the turns."""
         ...

@@ -42,7 +42,7 @@ class Segment(Part):
     end: float
     words: tuple[Word, ...]
     average_log_probability: float
-    no_speech_probability: float
+    """Mean over its words of the logarithm of their probabilities."""
     compression_ratio: float
     flags: tuple[Suspicion, ...] = ()
 
@@ -85,8 +85,6 @@ class DecodeSettings(Part):
     word_timestamps: bool
     without_timestamps: bool
     max_new_tokens: int | None
-    batch_size: int
-    """Clips decoded together, in a fixed order: it shapes the last digits of probabilities."""
     compute_type: str
     clip_seconds: float
     speech_threshold: float

@@ -14,6 +14,15 @@ def keep_private() -> None:
     os.environ["DO_NOT_TRACK"] = "1"
 
 
+def device_name(kind: str) -> str:
+    """`cpu`, or what the GPU is called, for `cpu` or `cuda`."""
+    if kind == "cpu":
+        return kind
+    import torch
+
+    return str(torch.cuda.get_device_name())
+
+
 def usable_cores() -> int:
     """Cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)

@@ -22,7 +22,7 @@ from caseprep_pipelines.audio.reading import SAMPLE_RATE, Samples
 from caseprep_pipelines.errors import ConfigurationError, Fault
 from caseprep_pipelines.models.identity import ModelIdentity
 from caseprep_pipelines.speech.diarizer import DiarizeOptions, WindowTurn, WindowTurns
-from caseprep_pipelines.speech.engines import keep_private
+from caseprep_pipelines.speech.engines import device_name, keep_private
 from caseprep_pipelines.speech.transcriber import Progress, no_progress
 
 FASTER = "caseprep_pipelines.speech.stacked_diarization.StackedSpeakerDiarization"
@@ -40,6 +40,10 @@ class PyannoteDiarizer:
 
     identity: ModelIdentity
     pipeline: Any
+
+    @property
+    def device(self) -> str:
+        return device_name(self.pipeline.device.type)
 
     def libraries(self) -> dict[str, str]:
         return {name: version(name) for name in ("pyannote.audio", "torch", "torchaudio", "scipy", "numpy")}

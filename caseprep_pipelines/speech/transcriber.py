@@ -1,6 +1,6 @@
 """What every recogniser must do: the seam behind which faster-whisper stands. No engine belongs here."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -27,20 +27,41 @@ class TranscribeOptions:
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What a recogniser heard on one channel."""
+class Clip:
+    """A clip of some recording's channel on its way through a recogniser."""
 
-    language: str | None
-    language_probability: float | None
-    segments: tuple[Segment, ...]
-    """In order; at most one for each clip, none for a clip without words. Flags known to the recogniser only."""
+    channel: Path
+    """A 16 kHz mono file."""
+    number: int
+    """Which of the channel's clips it is."""
+    span: Span
+    language: str
+    hotwords: tuple[str, ...]
+    deliver: Callable[[Segment | Exception | None, float], None]
+    """Called once, from any thread: with what was said (None: nothing; flags known to the recogniser only), or with
+    the `Fault` or other error that kept the clip from being recognised; and with the clip's share of the time, in
+    seconds, for which the recogniser was at work."""
+
+    @property
+    def seconds(self) -> float:
+        return self.span.end - self.span.start
 
 
 class Transcriber(Protocol):
-    """A loaded recogniser. Usable by one thread at a time; it may use several itself."""
+    """A loaded recogniser. Its methods may be called from several threads, `recognise` by one at a time."""
 
     @property
     def identity(self) -> ModelIdentity: ...
+
+    @property
+    def device(self) -> str:
+        """`cpu`, or what the GPU is called."""
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """Clips recognised together now; less than was asked for where the device's memory did not hold them."""
+        ...
 
     def libraries(self) -> dict[str, str]:
         """Name and version of everything that shapes the words."""
@@ -50,11 +71,14 @@ class Transcriber(Protocol):
         """Every setting that shapes the words. Raises `ConfigurationError` where the model cannot do what is asked."""
         ...
 
-    def transcribe(
-        self, channel: Path, clips: Sequence[Span], options: TranscribeOptions, progress: Progress = no_progress
-    ) -> Heard:
-        """Recognises each clip of a 16 kHz mono file by itself; memory does not grow with the file.
+    def language(self, channel: Path, clips: Sequence[Span], given: str | None) -> tuple[str, float | None]:
+        """The language of a channel with its probability; `given`, with None, where it is not to be detected."""
+        ...
 
-        `progress` gets the seconds of clips done. Raises `ConfigurationError`, or `Fault` where the device failed.
+    def recognise(self, clips: Iterable[Clip]) -> Iterator[None]:
+        """Recognises each clip by itself, however it was batched, taking clips as it has need of them.
+
+        Yields now and then, after clips were delivered; at the end all were. Where the caller stops early, clips in
+        hand are finished and delivered first.
         """
         ...

@@ -1,23 +1,30 @@
 """faster-whisper as a `Transcriber`.
 
-Each clip is decoded by itself, batched with its neighbours, without Whisper's own timestamps (decoding with them drops
-what follows the last one), at temperature 0. Two steps are not batched:
+Each clip is decoded by itself, batched with others of any recording, without Whisper's own timestamps (decoding with
+them drops what follows the last one), at temperature 0. Two steps are not batched:
 
 - Encoding on a CPU: batches are slower there than one clip at a time on several threads.
 - Alignment anywhere: CTranslate2 normalizes attention over the padding of the batch's shorter texts too, so the times
   of words would depend on their neighbours in the batch (OpenNMT/CTranslate2 issue 1494).
 
-Which clips share a batch follows from the recording and the batch size alone. Another size gives the same words and
-times and moves probabilities in their last digits (a batch of one is summed in another order), so it is a setting of
-the product. Where speech is belongs in `voice_activity`, judgement of the result in `flags`.
+So the clips that share a batch leave no trace in each other's results, but for the order in which the decoder's scores
+are summed; hence nothing is kept of its scores: probabilities are the alignment's. A batch holds clips with prompts of
+one length, as CTranslate2 wants it, and of similar length, so that few wait for the longest.
+
+Where speech is belongs in `voice_activity`, judgement of the result in `flags`, what becomes of a recording's clips in
+`transcription`.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import version
+from itertools import groupby, islice
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -29,8 +36,8 @@ from caseprep_pipelines.errors import ConfigurationError, Fault
 from caseprep_pipelines.models.identity import ModelIdentity
 from caseprep_pipelines.speech import voice_activity
 from caseprep_pipelines.speech.documents import DecodeSettings, Segment, Span, Suspicion, Word
-from caseprep_pipelines.speech.engines import keep_private, usable_cores
-from caseprep_pipelines.speech.transcriber import Heard, Progress, TranscribeOptions, no_progress
+from caseprep_pipelines.speech.engines import device_name, keep_private, usable_cores
+from caseprep_pipelines.speech.transcriber import Clip, TranscribeOptions
 
 MAX_NEW_TOKENS = 220
 """What Whisper's context of 448 tokens leaves beside the longest prompt; it was trained to say 224 in 30 s."""
@@ -46,6 +53,21 @@ UNSPACED_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 _BUFFER_GAP_SECONDS = 3
 
 
+POOL_BATCHES = 8
+"""Clips are sorted by length among so many batches of them."""
+PROBABILITY_FLOOR = 1e-6
+
+
+class BatchSize:
+    """How many clips are decoded together now: halved when the device's memory does not hold them."""
+
+    def __init__(self, clips: int) -> None:
+        self.clips = clips
+
+    def halve(self, tried: int) -> None:
+        self.clips = max(1, min(self.clips, tried // 2))
+
+
 @dataclass(frozen=True)
 class WhisperTranscriber:
     """A loaded Whisper model. `load_transcriber` makes it."""
@@ -54,10 +76,17 @@ class WhisperTranscriber:
     engine: Any
     """`faster_whisper.WhisperModel`, as `_engine_class` bends it."""
     beam_size: int = 1
-    batch_size: int = 8
-    """Clips decoded together."""
+    batch: BatchSize = field(default_factory=lambda: BatchSize(16))
     workers: int = 1
     """Batches that are worked on at the same time."""
+
+    @property
+    def device(self) -> str:
+        return device_name(str(self.engine.model.device))
+
+    @property
+    def batch_size(self) -> int:
+        return self.batch.clips
 
     def libraries(self) -> dict[str, str]:
         names = ("faster-whisper", "ctranslate2", "tokenizers", "onnxruntime", "numpy")
@@ -79,7 +108,6 @@ class WhisperTranscriber:
             word_timestamps=True,
             without_timestamps=True,
             max_new_tokens=MAX_NEW_TOKENS,
-            batch_size=self.batch_size,
             compute_type=str(self.engine.model.compute_type),
             clip_seconds=self.identity.clip_seconds,
             speech_threshold=voice_activity.SPEECH_THRESHOLD,
@@ -89,32 +117,24 @@ class WhisperTranscriber:
             max_pause_seconds=voice_activity.MAX_PAUSE_SECONDS,
         )
 
-    def transcribe(
-        self, channel: Path, clips: Sequence[Span], options: TranscribeOptions, progress: Progress = no_progress
-    ) -> Heard:
-        settings = self.settings(options)
-        if not clips:
-            return Heard(options.language, None, ())
-        try:
-            language, probability = self._language(channel, clips, options.language)
-            segments: list[Segment] = []
-            done = 0.0
-            batches = list(_batches(clips, self.batch_size))
+    def recognise(self, clips: Iterable[Clip]) -> Iterator[None]:
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="whisper") as pool:
+            running: deque[Future[None]] = deque()
+            try:
+                for batch in batches(clips, lambda: self.batch.clips):
+                    running.append(pool.submit(self._decode, batch))
+                    # one batch lies ready for whichever worker is done first
+                    while len(running) > self.workers:
+                        running.popleft().result()
+                        yield
+                while running:
+                    running.popleft().result()
+                    yield
+            finally:
+                for future in running:
+                    future.cancel()
 
-            def decode(batch: Sequence[tuple[int, Span]]) -> list[Segment]:
-                return self._decode(channel, batch, language, settings)
-
-            with ThreadPoolExecutor(self.workers, thread_name_prefix="whisper") as pool:
-                for batch, said in zip(batches, pool.map(decode, batches), strict=True):
-                    segments.extend(said)
-                    done += sum(clip.end - clip.start for _, clip in batch)
-                    progress(done)
-        except (RuntimeError, MemoryError) as error:
-            # CTranslate2 has no other kind; its messages are about devices and memory, but hold no text
-            raise Fault(f"Recognition failed on {self.engine.model.device}: {type(error).__name__}.") from error
-        return Heard(language, probability, tuple(segments))
-
-    def _language(self, channel: Path, clips: Sequence[Span], given: str | None) -> tuple[str, float | None]:
+    def language(self, channel: Path, clips: Sequence[Span], given: str | None) -> tuple[str, float | None]:
         if given is not None:
             return given, None
         if not self.engine.model.is_multilingual:
@@ -122,50 +142,84 @@ class WhisperTranscriber:
         longest = sorted(clips, key=lambda clip: (clip.start - clip.end, clip.start))[:LANGUAGE_CLIPS]
         total: dict[str, float] = {}
         for clip in longest:
-            _, _, likely = self.engine.detect_language(read_span(channel, clip.start, clip.end))
+            try:
+                _, _, likely = self.engine.detect_language(read_span(channel, clip.start, clip.end))
+            except (RuntimeError, MemoryError) as error:
+                raise self._fault(error) from error
             for language, probability in likely:
                 total[language] = total.get(language, 0.0) + probability / len(longest)
         language = max(sorted(total), key=lambda name: total[name])
         return language, round(total[language], 4)
 
-    def _decode(
-        self, channel: Path, batch: Sequence[tuple[int, Span]], language: str, settings: DecodeSettings
-    ) -> list[Segment]:
-        """Segments of one batch of `(index, clip)`."""
+    def _decode(self, batch: Sequence[Clip]) -> None:
+        """Recognises and delivers; raises nothing."""
+        heard: list[tuple[Clip, Any]] = []
+        for clip in batch:
+            try:
+                heard.append((clip, read_span(clip.channel, clip.span.start, clip.span.end)))
+            except Exception as error:
+                clip.deliver(error, 0.0)
+        for first in range(0, len(heard), self.batch.clips):
+            self._decode_heard(heard[first : first + self.batch.clips])
+
+    def _decode_heard(self, heard: Sequence[tuple[Clip, Any]]) -> None:
+        started = time.monotonic()
+        try:
+            segments = self._said(heard)
+        except Exception as error:
+            if len(heard) > 1 and _out_of_memory(error):
+                self.batch.halve(len(heard))
+                middle = len(heard) // 2
+                self._decode_heard(heard[:middle])
+                self._decode_heard(heard[middle:])
+                return
+            # CTranslate2 has no other kind; its messages are about devices and memory, but hold no text
+            fault = self._fault(error) if isinstance(error, RuntimeError | MemoryError) else error
+            for clip, _ in heard:
+                clip.deliver(fault, 0.0)
+            return
+        share = (time.monotonic() - started) / sum(clip.seconds for clip, _ in heard) / self.workers
+        for (clip, _), segment in zip(heard, segments, strict=True):
+            clip.deliver(segment, share * clip.seconds)
+
+    def _fault(self, error: Exception) -> Fault:
+        return Fault(f"Recognition failed on {self.engine.model.device}: {type(error).__name__}.")
+
+    def _said(self, heard: Sequence[tuple[Clip, Any]]) -> list[Segment | None]:
+        """What was said in clips that share language and hotwords, given with their samples."""
         from faster_whisper import BatchedInferencePipeline
 
-        audio = [read_span(channel, clip.start, clip.end) for _, clip in batch]
+        asked = heard[0][0]
         places, length = [], _BUFFER_GAP_SECONDS
-        for samples in audio:
+        for _, samples in heard:
             places.append(length)
             length += -(-len(samples) // SAMPLE_RATE) + _BUFFER_GAP_SECONDS
         buffer = np.zeros(length * SAMPLE_RATE, dtype=np.float32)
-        for samples, place in zip(audio, places, strict=True):
+        for (_, samples), place in zip(heard, places, strict=True):
             buffer[place * SAMPLE_RATE : place * SAMPLE_RATE + len(samples)] = samples
         said, _ = BatchedInferencePipeline(self.engine).transcribe(
             buffer,
-            language=language,
-            beam_size=settings.beam_size,
-            temperature=settings.temperature,
-            without_timestamps=settings.without_timestamps,
-            word_timestamps=settings.word_timestamps,
-            max_new_tokens=settings.max_new_tokens,
+            language=asked.language,
+            beam_size=self.beam_size,
+            temperature=0.0,
+            without_timestamps=True,
+            word_timestamps=True,
+            max_new_tokens=MAX_NEW_TOKENS,
             suppress_tokens=self._suppressed,
-            hotwords=", ".join(settings.hotwords) or None,
+            hotwords=", ".join(asked.hotwords) or None,
             vad_filter=False,
             clip_timestamps=[
                 {"start": place, "end": place + len(samples) / SAMPLE_RATE}
-                for place, samples in zip(places, audio, strict=True)
+                for place, (_, samples) in zip(places, heard, strict=True)
             ],
-            batch_size=len(batch),
+            batch_size=len(heard),
         )
         return [
-            segment
-            for (index, clip), place, given in zip(batch, places, said, strict=True)
-            if (segment := to_segment(given, index, clip, place, language)) is not None
+            to_segment(given, clip.number, clip.span, place, asked.language)
+            for (clip, _), place, given in zip(heard, places, said, strict=True)
         ]
 
-    @property
+    @cached_property
     def _suppressed(self) -> list[int]:
         # -1 stands for Whisper's usual list. Timestamps are suppressed as well: should the model say one unasked,
         # faster-whisper would drop what follows it.
@@ -174,6 +228,23 @@ class WhisperTranscriber:
 
     def _count_tokens(self, text: str) -> int:
         return len(self.engine.hf_tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+def batches(clips: Iterable[Clip], size: Callable[[], int]) -> Iterator[list[Clip]]:
+    """All clips, in batches of at most `size()` that share language and hotwords, sorted by length among some more."""
+    pending = iter(clips)
+    while pool := list(islice(pending, POOL_BATCHES * size())):
+        pool.sort(key=lambda clip: (clip.language, clip.hotwords, clip.seconds))
+        for _, alike in groupby(pool, key=lambda clip: (clip.language, clip.hotwords)):
+            waiting = list(alike)
+            while waiting:
+                taken = size()
+                yield waiting[:taken]
+                waiting = waiting[taken:]
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or "out of memory" in str(error).lower()
 
 
 def fitting_hotwords(hotwords: Sequence[str], count_tokens: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -195,6 +266,7 @@ def to_segment(given: Any, index: int, clip: Span, place: float, language: str) 
     "-known"), in languages that have spaces.
     """
     words: list[Word] = []
+    logarithms: list[float] = []
     for said in given.words:
         if not said.word.strip():
             continue
@@ -203,6 +275,7 @@ def to_segment(given: Any, index: int, clip: Span, place: float, language: str) 
         )
         start = max(start, words[-1].start) if words else start
         probability = round(float(said.probability), 4)
+        logarithms.append(math.log(max(float(said.probability), PROBABILITY_FLOOR)))
         if words and not said.word.startswith(" ") and language not in UNSPACED_LANGUAGES:
             before = words.pop()
             words.append(
@@ -222,8 +295,7 @@ def to_segment(given: Any, index: int, clip: Span, place: float, language: str) 
         start=words[0].start,
         end=max(word.end for word in words),
         words=tuple(words),
-        average_log_probability=round(float(given.avg_logprob), 4),
-        no_speech_probability=round(float(given.no_speech_prob), 4),
+        average_log_probability=round(sum(logarithms) / len(logarithms), 4),
         compression_ratio=round(float(given.compression_ratio), 4),
         flags=(Suspicion.TOKEN_LIMIT,) if len(given.tokens) >= MAX_NEW_TOKENS else (),
     )
@@ -236,7 +308,7 @@ def load_transcriber(
     device: str = "auto",
     compute_type: str = "auto",
     beam_size: int = 1,
-    batch_size: int = 8,
+    batch_size: int = 16,
 ) -> WhisperTranscriber:
     """The model in a directory, whose digest the caller has checked; a process loads it once and keeps it.
 
@@ -251,7 +323,7 @@ def load_transcriber(
         compute_type = "float16" if device == "cuda" else "int8"
     with _loading:
         engine = _load(_Key(identity.digest, device, compute_type, workers, threads, path))
-    return WhisperTranscriber(identity, engine, beam_size, batch_size, workers)
+    return WhisperTranscriber(identity, engine, beam_size, BatchSize(batch_size), workers)
 
 
 @dataclass(frozen=True)
@@ -330,12 +402,6 @@ def _device(asked: str) -> str:
     import ctranslate2
 
     return "cuda" if ctranslate2.get_cuda_device_count() else "cpu"
-
-
-def _batches(clips: Sequence[Span], size: int) -> Iterator[list[tuple[int, Span]]]:
-    numbered = list(enumerate(clips))
-    for first in range(0, len(numbered), size):
-        yield numbered[first : first + size]
 
 
 def _is_timestamp(token: str) -> bool:

@@ -42,7 +42,7 @@ def make_second(recording: Recording) -> Made:
 
 
 def a_stage(name: str, make: Callable[[Recording], Made], upstream: tuple[str, ...] = (), batch: int = 10) -> Stage:
-    return Stage(name, upstream, make, "A stage.", frozenset({"json"}), batch)
+    return Stage(name, upstream, "A stage.", frozenset({"json"}), batch, make=make)
 
 
 @pytest.fixture(autouse=True)

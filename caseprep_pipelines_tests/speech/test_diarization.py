@@ -59,7 +59,6 @@ def raw(audio: NormalizedAudio, *speech: tuple[tuple[float, float], ...]) -> Raw
             word_timestamps=True,
             without_timestamps=True,
             max_new_tokens=220,
-            batch_size=8,
             compute_type="int8",
             clip_seconds=30.0,
             speech_threshold=0.35,

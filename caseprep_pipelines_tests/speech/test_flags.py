@@ -25,7 +25,6 @@ def segment(words: tuple[Word, ...], log_probability: float = -0.2) -> Segment:
         end=words[-1].end,
         words=words,
         average_log_probability=log_probability,
-        no_speech_probability=0.0,
         compression_ratio=compression_ratio(" ".join(word.text for word in words)),
     )
 

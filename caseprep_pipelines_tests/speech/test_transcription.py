@@ -1,15 +1,16 @@
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from caseprep_pipelines.errors import Fault
 from caseprep_pipelines.models.identity import ModelIdentity
 from caseprep_pipelines.speech.documents import DecodeSettings, RawTranscript, Segment, Span, Suspicion, Word
-from caseprep_pipelines.speech.transcriber import Heard, Progress, TranscribeOptions, no_progress
-from caseprep_pipelines.speech.transcription import draft_text, transcribe
+from caseprep_pipelines.speech.transcriber import Clip, TranscribeOptions
+from caseprep_pipelines.speech.transcription import Heard, Job, draft_text, transcribe, transcribe_many
 from caseprep_pipelines_tests.speech.conftest import DemoRecording, normalized
 
 IDENTITY = ModelIdentity(name="fake", digest="0" * 64, clip_seconds=10.0)
@@ -21,6 +22,9 @@ class CountsClips:
 
     identity: ModelIdentity = IDENTITY
     deaf: frozenset[int] = frozenset()
+    asked: list[int] = field(default_factory=list)
+    device: str = "cpu"
+    batch_size: int = 1
 
     def libraries(self) -> dict[str, str]:
         return {"fake": "1"}
@@ -35,7 +39,6 @@ class CountsClips:
             word_timestamps=True,
             without_timestamps=True,
             max_new_tokens=220,
-            batch_size=8,
             compute_type="int8",
             clip_seconds=10.0,
             speech_threshold=0.35,
@@ -45,37 +48,28 @@ class CountsClips:
             max_pause_seconds=2.0,
         )
 
-    def transcribe(
-        self, channel: Path, clips: Sequence[Span], options: TranscribeOptions, progress: Progress = no_progress
-    ) -> Heard:
-        done = 0.0
-        segments = []
-        for number, clip in enumerate(clips):
-            done += clip.end - clip.start
-            progress(done)
-            if number not in self.deaf:
-                word = Word(text=f"clip {number}", start=clip.start, end=clip.end, probability=0.9)
-                segments.append(
-                    Segment(
-                        clip=number,
-                        start=clip.start,
-                        end=clip.end,
-                        words=(word,),
-                        average_log_probability=-0.1,
-                        no_speech_probability=0.0,
-                        compression_ratio=1.0,
-                    )
-                )
-        return Heard(options.language or "en", 0.9, tuple(segments))
+    def language(self, channel: Path, clips: Sequence[Span], given: str | None) -> tuple[str, float | None]:
+        return given or "en", 0.9
+
+    def recognise(self, clips: Iterable[Clip]) -> Iterator[None]:
+        for clip in clips:
+            self.asked.append(clip.number)
+            word = Word(text=f"clip {clip.number}", start=clip.span.start, end=clip.span.end, probability=0.9)
+            said = Segment(
+                clip=clip.number,
+                start=clip.span.start,
+                end=clip.span.end,
+                words=(word,),
+                average_log_probability=-0.1,
+                compression_ratio=1.0,
+            )
+            clip.deliver(None if clip.number in self.deaf else said, 0.5)
+            yield
 
 
 def heard(recording: DemoRecording, transcriber: CountsClips | None = None, **options: object) -> RawTranscript:
-    return transcribe(
-        recording.audio,
-        recording.folder,
-        transcriber or CountsClips(),
-        TranscribeOptions(**options),  # type: ignore[arg-type]
-    )
+    asked = TranscribeOptions(**options)  # type: ignore[arg-type]
+    return transcribe(Job(recording.audio, recording.folder, transcriber or CountsClips(), asked))
 
 
 def test_every_clip_is_recognised_and_said_where_it_is(deposition: DemoRecording) -> None:
@@ -111,20 +105,20 @@ def test_a_channel_that_repeats_another_is_not_recognised(deposition: DemoRecord
     twice = deposition.audio.model_copy(
         update={"channels": (channel, channel.model_copy(update={"index": 1, "duplicate_of": 0}))}
     )
-    raw = transcribe(twice, deposition.folder, CountsClips())
+    raw = transcribe(Job(twice, deposition.folder, CountsClips()))
     assert [channel.channel for channel in raw.channels] == [0]
 
 
 def test_progress_never_goes_back_and_ends_with_all_channels(jail_call: DemoRecording) -> None:
     seconds: list[float] = []
-    transcribe(jail_call.audio, jail_call.folder, CountsClips(), progress=seconds.append)
+    transcribe(Job(jail_call.audio, jail_call.folder, CountsClips(), progress=seconds.append))
     assert seconds == sorted(seconds)
     assert seconds[-1] == pytest.approx(2 * jail_call.audio.duration_seconds)
 
 
 def test_silence_becomes_an_empty_transcript(tmp_path: Path) -> None:
     audio = normalized(tmp_path, np.zeros(160_000, dtype=np.float32))
-    raw = transcribe(audio, tmp_path, CountsClips())
+    raw = transcribe(Job(audio, tmp_path, CountsClips()))
     (channel,) = raw.channels
     assert (channel.speech, channel.clips, channel.segments, channel.flagged) == ((), (), (), ())
     assert draft_text(raw) == ""
@@ -132,7 +126,7 @@ def test_silence_becomes_an_empty_transcript(tmp_path: Path) -> None:
 
 def test_a_recording_of_one_sample(tmp_path: Path) -> None:
     audio = normalized(tmp_path, np.zeros(1, dtype=np.float32))
-    assert transcribe(audio, tmp_path, CountsClips()).channels[0].clips == ()
+    assert transcribe(Job(audio, tmp_path, CountsClips())).channels[0].clips == ()
 
 
 def test_the_draft_is_in_order_of_time_and_names_channels_where_there_are_several(jail_call: DemoRecording) -> None:
@@ -149,4 +143,79 @@ def test_the_document_survives_being_written(deposition: DemoRecording) -> None:
 
 def test_a_file_that_vanished_is_an_error_of_the_system(deposition: DemoRecording, tmp_path: Path) -> None:
     with pytest.raises((OSError, soundfile.LibsndfileError)):
-        transcribe(deposition.audio, tmp_path, CountsClips())
+        transcribe(Job(deposition.audio, tmp_path, CountsClips()))
+
+
+class Kept:
+    """Savings in memory."""
+
+    def __init__(self) -> None:
+        self.parts: list[Heard] = []
+
+    def load(self) -> Heard:
+        return {place: said for part in self.parts for place, said in part.items()}
+
+    def save(self, heard: Heard) -> None:
+        self.parts.append(dict(heard))
+
+
+class Interrupts(CountsClips):
+    """A recogniser that somebody stops after so many clips."""
+
+    def recognise(self, clips: Iterable[Clip]) -> Iterator[None]:
+        for number, _ in enumerate(super().recognise(clips), 1):
+            yield
+            if number == 4:
+                raise KeyboardInterrupt
+
+
+def test_an_interruption_loses_nothing_and_the_next_attempt_does_only_the_rest(deposition: DemoRecording) -> None:
+    kept = Kept()
+    job = Job(deposition.audio, deposition.folder, Interrupts(), savings=lambda _settings: kept)
+    with pytest.raises(KeyboardInterrupt):
+        transcribe(job)
+    assert len(kept.load()) == 4
+    second = CountsClips()
+    resumed = transcribe(replace(job, transcriber=second))
+    assert resumed == transcribe(replace(job, transcriber=CountsClips(), savings=None))
+    assert second.asked == list(range(4, len(resumed.channels[0].clips)))
+
+
+def test_what_is_recognised_is_put_away_now_and_then(
+    deposition: DemoRecording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Kept()
+    monkeypatch.setattr("caseprep_pipelines.speech.transcription.SAVE_SECONDS", 0.0)
+    raw = transcribe(Job(deposition.audio, deposition.folder, CountsClips(), savings=lambda _settings: kept))
+    assert len(kept.parts) == len(raw.channels[0].clips)
+    assert all(len(part) == 1 for part in kept.parts)
+
+
+def test_saved_clips_that_the_recording_does_not_have_are_left_out(deposition: DemoRecording) -> None:
+    kept = Kept()
+    kept.save({(7, 0): None, (0, 9999): None})
+    job = Job(deposition.audio, deposition.folder, CountsClips(), savings=lambda _settings: kept)
+    assert transcribe(job) == transcribe(replace(job, savings=None))
+
+
+def test_a_recording_that_fails_costs_its_neighbours_nothing(
+    deposition: DemoRecording, jail_call: DemoRecording, tmp_path: Path
+) -> None:
+    def job(recording: DemoRecording | None) -> Job:
+        if recording is None:
+            raise Fault("storage is away")
+        return Job(recording.audio, recording.folder, CountsClips())
+
+    silence = DemoRecording(tmp_path, normalized(tmp_path, np.zeros(16_000, np.float32)), [])
+    items = [None, deposition, silence, None, jail_call]
+    outcomes = list(transcribe_many(items, job))
+    assert sorted(type(outcome.result).__name__ for outcome in outcomes) == ["Fault"] * 2 + ["RawTranscript"] * 3
+    done = {id(outcome.item): outcome.result for outcome in outcomes}
+    for recording in (deposition, silence, jail_call):
+        assert done[id(recording)] == transcribe(job(recording))
+
+
+def test_shares_of_the_recognisers_time_add_up(deposition: DemoRecording, jail_call: DemoRecording) -> None:
+    whisper = CountsClips()
+    outcomes = transcribe_many([deposition, jail_call], lambda given: Job(given.audio, given.folder, whisper))
+    assert sum(outcome.seconds for outcome in outcomes) == 0.5 * len(whisper.asked)

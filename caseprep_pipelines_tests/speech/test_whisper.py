@@ -1,4 +1,4 @@
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 from caseprep_pipelines.errors import ConfigurationError, Fault
 from caseprep_pipelines.models.identity import ModelIdentity
-from caseprep_pipelines.speech.documents import RawTranscript, Span, Suspicion
+from caseprep_pipelines.speech.documents import RawTranscript, Segment, Span, Suspicion
 from caseprep_pipelines.speech.transcriber import TranscribeOptions
-from caseprep_pipelines.speech.transcription import transcribe
+from caseprep_pipelines.speech.transcription import Job, recognise_channel, transcribe, transcribe_many
 from caseprep_pipelines.speech.whisper import (
     HOTWORD_TOKENS,
     MAX_NEW_TOKENS,
+    BatchSize,
     WhisperTranscriber,
     fitting_hotwords,
     load_transcriber,
@@ -31,8 +32,6 @@ CLIP = Span(start=100.032, end=110.0)
 def said(*words: tuple[str, float, float], tokens: int = 9) -> Any:
     return SimpleNamespace(
         words=[SimpleNamespace(word=word, start=start, end=end, probability=0.9) for word, start, end in words],
-        avg_logprob=-0.2,
-        no_speech_prob=0.0,
         compression_ratio=1.1,
         tokens=[1] * tokens,
     )
@@ -132,9 +131,9 @@ def test_the_language_is_the_likeliest_over_the_longest_clips(tmp_path: Path) ->
     normalized(tmp_path, np.zeros(16_000 * 60, dtype=np.float32))
     engine = Multilingual([{"en": 0.9, "es": 0.1}, *[{"en": 0.3, "es": 0.7}] * 3])
     clips = [Span(start=10.0 * at, end=10.0 * at + length) for at, length in enumerate((1, 9, 8, 2, 7, 6))]
-    assert WhisperTranscriber(IDENTITY, engine)._language(tmp_path / "0.flac", clips, None) == ("es", 0.55)
+    assert WhisperTranscriber(IDENTITY, engine).language(tmp_path / "0.flac", clips, None) == ("es", 0.55)
     assert [length / 16_000 for length in engine.lengths] == [9, 8, 7, 6]
-    assert WhisperTranscriber(IDENTITY, engine)._language(tmp_path / "0.flac", clips, "en") == ("en", None)
+    assert WhisperTranscriber(IDENTITY, engine).language(tmp_path / "0.flac", clips, "en") == ("en", None)
 
 
 def test_a_language_that_the_model_does_not_know_is_a_configuration_error() -> None:
@@ -149,9 +148,40 @@ def test_a_device_that_fails_is_a_fault(tmp_path: Path) -> None:
 
     normalized(tmp_path, np.zeros(16_000, dtype=np.float32))
     with pytest.raises(Fault):
-        WhisperTranscriber(IDENTITY, OutOfMemory([])).transcribe(
-            tmp_path / "0.flac", [Span(start=0.0, end=1.0)], TranscribeOptions()
-        )
+        WhisperTranscriber(IDENTITY, OutOfMemory([])).language(tmp_path / "0.flac", [Span(start=0.0, end=1.0)], None)
+
+
+class Small:
+    """A device whose memory holds so many clips at once; a stand-in for what only a GPU does."""
+
+    def __init__(self, holds: int) -> None:
+        self.holds, self.asked = holds, list[int]()
+
+    def __call__(self, heard: Sequence[Any]) -> list[Segment | None]:
+        self.asked.append(len(heard))
+        if len(heard) > self.holds:
+            raise RuntimeError("CUDA failed with error out of memory")
+        return [None] * len(heard)
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_stays_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = Small(holds=3)
+    monkeypatch.setattr(WhisperTranscriber, "_said", device)
+    normalized(tmp_path, np.zeros(16_000 * 60, dtype=np.float32))
+    engine = Multilingual([])
+    whisper = WhisperTranscriber(IDENTITY, engine, batch=BatchSize(8))
+    clips = [Span(start=float(at), end=at + 1.0) for at in range(24)]
+    assert recognise_channel(whisper, tmp_path / "0.flac", clips, TranscribeOptions("en")) == ()
+    assert whisper.batch_size == 2
+    assert sum(asked for asked in device.asked if asked <= 3) == 24
+
+
+def test_one_clip_that_does_not_fit_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(WhisperTranscriber, "_said", Small(0))
+    normalized(tmp_path, np.zeros(16_000 * 9, dtype=np.float32))
+    whisper = WhisperTranscriber(IDENTITY, Multilingual([]), batch=BatchSize(8))
+    with pytest.raises(Fault):
+        recognise_channel(whisper, tmp_path / "0.flac", [Span(start=0.0, end=1.0)] * 5, TranscribeOptions("en"))
 
 
 def test_a_directory_without_a_tokenizer_never_asks_a_hub(tmp_path: Path) -> None:
@@ -162,26 +192,26 @@ def test_a_directory_without_a_tokenizer_never_asks_a_hub(tmp_path: Path) -> Non
 
 
 def test_the_demo_model_hears_what_was_said(deposition: DemoRecording, transcriber: WhisperTranscriber) -> None:
-    raw = transcribe(deposition.audio, deposition.folder, transcriber)
+    raw = transcribe(Job(deposition.audio, deposition.folder, transcriber))
     heard = [bare(word.text) for segment in raw.channels[0].segments for word in segment.words]
     assert jiwer.wer(" ".join(deposition.words), " ".join(heard)) <= 0.1
     assert raw.channels[0].language == "en"
     assert raw.model.demo
 
 
-def test_words_and_times_do_not_depend_on_batches_or_threads(
-    roadside: DemoRecording, transcriber: WhisperTranscriber
+def test_results_do_not_depend_on_batches_threads_or_neighbours(
+    roadside: DemoRecording, jail_call: DemoRecording, transcriber: WhisperTranscriber
 ) -> None:
-    def heard(batch_size: int, workers: int) -> RawTranscript:
-        bent = replace(transcriber, batch_size=batch_size, workers=workers)
-        return transcribe(roadside.audio, roadside.folder, bent)
+    def heard(batch_size: int, workers: int, *recordings: DemoRecording) -> list[bytes]:
+        bent = replace(transcriber, batch=BatchSize(batch_size), workers=workers)
+        outcomes = list(transcribe_many(recordings, lambda given: Job(given.audio, given.folder, bent)))
+        done = {id(outcome.item): outcome.result for outcome in outcomes}
+        results = [done[id(recording)] for recording in recordings]
+        return [raw.to_bytes() for raw in results if isinstance(raw, RawTranscript)]
 
-    def words(raw: RawTranscript) -> list[tuple[str, float, float]]:
-        return [(word.text, word.start, word.end) for segment in raw.channels[0].segments for word in segment.words]
-
-    in_threes = heard(3, 1)
-    assert heard(3, 2).to_bytes() == in_threes.to_bytes()
-    assert words(heard(1, 2)) == words(in_threes)
+    alone = heard(1, 1, roadside) + heard(1, 1, jail_call)
+    assert heard(3, 2, roadside, jail_call) == alone
+    assert heard(16, 1, jail_call, roadside) == alone[::-1]
 
 
 def test_a_model_is_loaded_once(transcriber: WhisperTranscriber) -> None:

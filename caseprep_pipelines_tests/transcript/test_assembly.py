@@ -79,7 +79,6 @@ def channel(index: int, *said: Said, flagged: tuple[FlaggedSpan, ...] = ()) -> C
                 for at, word in enumerate(text.split())
             ),
             average_log_probability=-0.1,
-            no_speech_probability=0.0,
             compression_ratio=1.0,
         )
         for number, (text, start) in enumerate(said)
