@@ -201,6 +201,20 @@ def search(
 
 
 @app.command()
+def report(as_json: Json = False) -> None:
+    """Show the hours, speed, cost and quality of the archive."""
+    from caseprep_pipelines import reporting
+    from caseprep_pipelines.report.archive import archive_report
+
+    pipeline = _pipeline()
+    found = archive_report(pipeline.catalog, pipeline.rates)
+    if as_json:
+        _print_json(found.model_dump())
+    else:
+        reporting.print_report(found)
+
+
+@app.command()
 def doctor(as_json: Json = False) -> None:
     """Check GPU, models, storage, database and Dagster. Says of each that it is ok, or what to do."""
     from caseprep_pipelines.doctor import examine

@@ -6,7 +6,9 @@ from typing import Any
 import dagster as dg
 
 from caseprep_pipelines.assets import STAGES
+from caseprep_pipelines.assets.archive_report import archive_report_asset
 from caseprep_pipelines.assets.stage import stage_asset
+from caseprep_pipelines.automation.schedules import report_schedule
 from caseprep_pipelines.automation.sensors import sensors
 from caseprep_pipelines.io_managers import io_managers
 from caseprep_pipelines.partitions import recordings_partitions
@@ -22,9 +24,11 @@ def build_defs(
     pipeline = pipeline or Pipeline(settings)
     partitions = recordings_partitions(settings)
     assets = [stage_asset(stage, settings, partitions) for stage in STAGES]
+    report = archive_report_asset(settings)
     return dg.Definitions(
-        assets=assets,
+        assets=[*assets, report],
         sensors=sensors(settings, assets),
+        schedules=[report_schedule(report)],
         resources={
             "pipeline": dg.ResourceDefinition.hardcoded_resource(pipeline),
             **io_managers(lambda: pipeline.products, settings.asset_key_prefix),

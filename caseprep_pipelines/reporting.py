@@ -1,5 +1,6 @@
-"""What `caseprep status`, `verify` and `search` read and print. Nothing here changes anything."""
+"""What `caseprep status`, `verify`, `search` and `report` read and print. Nothing here changes anything."""
 
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -9,10 +10,14 @@ from rich.table import Table
 from caseprep_pipelines.terminal import clock, shorten
 
 if TYPE_CHECKING:
+    from caseprep_pipelines.report.documents import ArchiveReport
     from caseprep_pipelines.resources.pipeline import Pipeline
 
 #: Rows of the registry that are read at once.
 PAGE = 1000
+
+#: Days and matters that a report on a terminal shows; `--json` has all.
+REPORT_ROWS = 10
 
 
 def status(pipeline: "Pipeline", wanted: str | None, matter: str | None) -> list[dict[str, Any]]:
@@ -164,3 +169,34 @@ def print_hits(hits: list[dict[str, Any]]) -> None:
         )  # fmt: skip
     if not hits:
         console.print("Nothing found.")
+
+
+def print_report(report: "ArchiveReport") -> None:
+    """The latest days, the largest matters and everything, on one screen."""
+    from caseprep_pipelines.report import shown
+
+    console = Console()
+    if not report.total.recordings_in:
+        console.print("No recordings yet: try caseprep demo, or caseprep transcribe with files of yours.")
+        return
+    blocks = [
+        [(name, shown.cells(figures)) for name, figures in rows]
+        for rows in (
+            shown.latest_days(report, REPORT_ROWS),
+            shown.largest_matters(report, REPORT_ROWS),
+            [("all", report.total)],
+        )
+    ]
+    filled = [any(cells[column] for block in blocks for _, cells in block) for column in range(len(shown.HEADINGS))]
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    for heading in compress(shown.HEADINGS, filled):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for block in blocks:
+        for name, cells in block:
+            table.add_row(name, *compress(cells, filled))
+        table.add_row()
+    # a figure that is cut off is none: where the screen is narrow, its lines wrap
+    console.width = max(console.width, console.measure(table, options=console.options.update(width=1000)).maximum)
+    console.print(table)
+    console.print(f"Cost in USD, counted with {report.prices}.", highlight=False, soft_wrap=True)

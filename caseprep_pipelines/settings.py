@@ -119,6 +119,24 @@ class Settings(BaseSettings):
     sensor_interval_seconds: int = Field(default=30, ge=5, description="How often an upload sensor looks.")
     sensor_max_new: int = Field(default=200, ge=1, description="Most recordings that one sensor tick takes up.")
 
+    gpu_instance: str = Field(
+        default="g6.xlarge",
+        description="Instance that GPU stages run on, whose price the report on cost counts with; a name from the "
+        "[price table](reports.md#prices).",
+    )
+    cpu_instance: str = Field(default="c6i.xlarge", description="Instance that the other stages run on.")
+    pricing: Literal["on-demand", "spot"] = Field(
+        default="on-demand", description="Which of the table's prices counts; spot prices are for orientation only."
+    )
+    gpu_hour_price: float | None = Field(
+        default=None,
+        ge=0,
+        description="Your own price, in USD, of an hour of one GPU with its machine; in place of the table's.",
+    )
+    cpu_hour_price: float | None = Field(
+        default=None, ge=0, description="Your own price, in USD, of an hour of one CPU core; in place of the table's."
+    )
+
     hf_token: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("HF_TOKEN", "HUGGINGFACE_ACCESS_TOKEN"),

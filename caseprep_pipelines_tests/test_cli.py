@@ -6,7 +6,7 @@ import pytest
 
 from caseprep_pipelines_tests.conftest import caseprep, environment
 
-COMMANDS = ["demo", "transcribe", "status", "verify", "export", "search", "doctor", "models"]
+COMMANDS = ["demo", "transcribe", "status", "verify", "export", "search", "report", "doctor", "models"]
 
 
 def test_help_names_every_command(tmp_path: Path) -> None:
@@ -41,6 +41,7 @@ def test_before_there_is_anything_everything_says_so(tmp_path: Path) -> None:
     own = environment(tmp_path)
     assert "No recordings yet" in caseprep(["status"], own).stdout
     assert caseprep(["search", "anything"], own).stdout.strip() == "Nothing found."
+    assert "No recordings yet" in caseprep(["report"], own).stdout
     assert caseprep(["verify"], own).returncode == 0
     unknown = caseprep(["status", "nobody.wav"], own)
     assert unknown.returncode == 2

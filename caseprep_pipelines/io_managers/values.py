@@ -24,6 +24,7 @@ _DOCUMENT_MODULES = (
     "caseprep_pipelines.transcript.document",
     "caseprep_pipelines.renditions.formats",
     "caseprep_pipelines.catalog.receipt",
+    "caseprep_pipelines.report.documents",
 )
 
 

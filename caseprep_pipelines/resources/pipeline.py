@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from caseprep_pipelines.catalog.database import Catalog
     from caseprep_pipelines.models.directories import ModelDirectory
+    from caseprep_pipelines.report.prices import Rates
     from caseprep_pipelines.speech.diarizer import Diarizer
     from caseprep_pipelines.speech.transcriber import Transcriber
 
@@ -53,6 +54,16 @@ class Pipeline:
 
     def matter(self, matter: str) -> Matter:
         return read_matter(self.objects, self.settings.incoming_prefix, matter)
+
+    @cached_property
+    def rates(self) -> "Rates":
+        """What cost is counted with. Raises `ConfigurationError` where the settings name an unknown instance."""
+        from caseprep_pipelines.report.prices import rates
+
+        wanted = self.settings
+        return rates(
+            wanted.gpu_instance, wanted.cpu_instance, wanted.pricing, wanted.gpu_hour_price, wanted.cpu_hour_price
+        )
 
     @cached_property
     def transcription_model(self) -> "ModelDirectory":

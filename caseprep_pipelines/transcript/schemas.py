@@ -18,6 +18,7 @@ from caseprep_pipelines.catalog.receipt import CatalogReceipt
 from caseprep_pipelines.models.pins import Pins
 from caseprep_pipelines.rejections import Rejection
 from caseprep_pipelines.renditions.formats import RenditionSet
+from caseprep_pipelines.report.documents import ArchiveReport
 from caseprep_pipelines.speech.documents import RawTranscript, SpeakerTurns
 from caseprep_pipelines.storage.document import Document, Part
 from caseprep_pipelines.transcript.document import Transcript
@@ -31,6 +32,7 @@ DOCUMENTS: tuple[type[Document], ...] = (
     Transcript,
     RenditionSet,
     CatalogReceipt,
+    ArchiveReport,
     Rejection,
     Pins,
 )
