@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -48,6 +48,57 @@ def print_registered(summary: dict[str, int]) -> None:
     print(f"{found}." if sum(summary.values()) else "There are no recordings in it.")  # noqa: T201
     if summary["registered"]:
         print("They wait for the archive's window; caseprep archive plan shows what runs then.")  # noqa: T201
+
+
+def plan(pipeline: "Pipeline") -> dict[str, Any]:
+    """What the archive's window that is on, or the next one, would begin. Changes nothing."""
+    from datetime import UTC, datetime
+
+    from caseprep_pipelines.assets import STAGES
+    from caseprep_pipelines.automation import archive
+    from caseprep_pipelines.automation.archive_sensor import spent
+    from caseprep_pipelines.automation.windows import night_at
+    from caseprep_pipelines.embedded import open_instance
+
+    now = datetime.now(UTC)
+    night = night_at(archive.window(pipeline.settings), now)
+    # a night that has not begun has spent nothing
+    began = archive.Amount() if night is None else spent(open_instance(pipeline.settings.dagster_home), night)
+    return archive.plan(pipeline, now, began, STAGES[-1].name)
+
+
+def print_plan(found: dict[str, Any]) -> None:
+    def money(amount: float | None) -> str:
+        return "" if amount is None else f", about {amount:,.2f} USD"
+
+    if found["seconds_per_audio_hour"] is None:
+        rates = "Nothing was measured yet, so neither time nor cost can be told; transcribe some recordings first."
+    else:
+        rates = (
+            f"Measured over {found['measured_audio_hours']:,.1f} hours: {found['seconds_per_audio_hour']:,.0f} s "
+            f"and {found['usd_per_audio_hour']:.4f} USD an hour of audio ({found['prices']})."
+        )
+    held = {
+        None: "That is all that waits.",
+        "budget": "Then the budget is used up.",
+        "time": "Then the window is over.",
+        "unmeasured": "A budget in money cannot be kept before a cost was measured; set CASEPREP_ARCHIVE_BUDGET_HOURS.",
+    }[found["held_by"]]
+    lengths = "measured" if found["bytes_per_second_measured"] else "assumed, as nothing was measured yet"
+    work = "" if found["work_hours"] is None else f", {found['work_hours']:,.1f} hours of work one after the other"
+    rush = f", {found['rush_recordings']:,} of them in a rush" if found["rush_recordings"] else ""
+    spent = f"{found['spent_audio_hours']:,.1f} hours{money(found['spent_usd'])} are begun in it already. "
+    lines = [
+        f"Window     {found['window_start']} to {found['window_end']}" + (" (now)" if found["now_in_window"] else ""),
+        f"Would run  {found['recordings']:,} recordings{rush}, {found['audio_hours']:,.1f} hours of audio"
+        f"{work}{money(found['cost_usd'])}",
+        f"           {spent if found['spent_audio_hours'] else ''}{held}",
+        f"Waiting    {found['waiting_recordings']:,} recordings, {found['waiting_audio_hours']:,.1f} hours of audio"
+        f"{money(found['waiting_cost_usd'])}",
+        f"Lengths    from sizes, at {found['bytes_per_second']:,} bytes a second ({lengths})",
+        f"Rates      {rates}",
+    ]
+    print("\n".join(lines))  # noqa: T201
 
 
 def _incoming(pipeline: "Pipeline") -> str:

@@ -293,6 +293,18 @@ def archive_register(
     raise typer.Exit(1 if summary["refused"] else 0)
 
 
+@archive_app.command("plan")
+def archive_plan(as_json: Json = False) -> None:
+    """Show what of the archive would run next, for how long and how much."""
+    from caseprep_pipelines import archive_commands
+
+    found = archive_commands.plan(_pipeline())
+    if as_json:
+        _print_json(found)
+    else:
+        archive_commands.print_plan(found)
+
+
 def _pipeline() -> "Pipeline":
     from caseprep_pipelines.resources.pipeline import Pipeline
     from caseprep_pipelines.settings import read_settings

@@ -8,6 +8,7 @@ import dagster as dg
 from caseprep_pipelines.assets import STAGES
 from caseprep_pipelines.assets.archive_report import archive_report_asset
 from caseprep_pipelines.assets.stage import stage_asset
+from caseprep_pipelines.automation.archive_sensor import archive_sensor
 from caseprep_pipelines.automation.schedules import report_schedule
 from caseprep_pipelines.automation.sensors import sensors
 from caseprep_pipelines.io_managers import io_managers
@@ -27,7 +28,7 @@ def build_defs(
     report = archive_report_asset(settings)
     return dg.Definitions(
         assets=[*assets, report],
-        sensors=sensors(settings, assets),
+        sensors=[*sensors(settings, assets), archive_sensor(settings, assets)],
         schedules=[report_schedule(report)],
         resources={
             "pipeline": dg.ResourceDefinition.hardcoded_resource(pipeline),

@@ -21,6 +21,8 @@ class Matter(Part):
     vocabulary: tuple[str, ...] = ()
     min_speakers: int | None = Field(default=None, ge=1)
     max_speakers: int | None = Field(default=None, ge=1)
+    rush: bool = False
+    """Its recordings go before everybody else's, and before the archive."""
     privileged: bool = False
     """Recordings of a privileged matter are registered and kept, but rejected before anything listens to them."""
 

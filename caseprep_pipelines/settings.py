@@ -5,9 +5,11 @@ number of speakers) stands in its `matter.toml`; what shapes the code stands in 
 `docs/configuration.md` is generated from the descriptions here.
 """
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from platformdirs import user_data_path, user_state_path
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
@@ -137,6 +139,27 @@ class Settings(BaseSettings):
         default=None, ge=0, description="Your own price, in USD, of an hour of one CPU core; in place of the table's."
     )
 
+    archive_window_start: str = Field(
+        default="20:00", description="When the archive begins to run each day, by the clock of its time zone."
+    )
+    archive_window_end: str = Field(
+        default="06:00",
+        description="When it pauses until the next one; an end before the start is the next day's, equal is no pause.",
+    )
+    archive_time_zone: str = Field(
+        default="UTC", description="Time zone of the archive's window, such as `Europe/Berlin`."
+    )
+    archive_budget_hours: float | None = Field(
+        default=None, gt=0, description="Most hours of audio that one window of the archive begins."
+    )
+    archive_budget_usd: float | None = Field(
+        default=None, gt=0, description="Most money that one window of the archive begins to spend, by measured cost."
+    )
+    archive_order: Literal["priority", "newest"] = Field(
+        default="priority",
+        description="What of the archive runs first, after `rush` matters: highest priority or last registered.",
+    )
+
     hf_token: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("HF_TOKEN", "HUGGINGFACE_ACCESS_TOKEN"),
@@ -151,6 +174,22 @@ class Settings(BaseSettings):
         if not value or "://" in value:
             raise ValueError("must be a directory or s3://bucket/prefix")
         return str(Path(value).expanduser())
+
+    @field_validator("archive_window_start", "archive_window_end")
+    @classmethod
+    def _time_of_day(cls, value: str) -> str:
+        if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", value):
+            raise ValueError("must be a time of day such as 20:00")
+        return value
+
+    @field_validator("archive_time_zone")
+    @classmethod
+    def _known_time_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("must be the name of a time zone such as Europe/Berlin") from None
+        return value
 
     @field_validator("formats")
     @classmethod

@@ -20,14 +20,12 @@ from urllib.parse import quote
 from caseprep_pipelines.archive.manifests import Buckets, Entry, Refusal
 from caseprep_pipelines.catalog import registry
 from caseprep_pipelines.catalog.database import Catalog
+from caseprep_pipelines.catalog.progress import ARCHIVE
 from caseprep_pipelines.catalog.registry import NewRecording, Registered
 from caseprep_pipelines.errors import ConfigurationError
 from caseprep_pipelines.storage.keys import matter_id, origin_digest_of_file, origin_digest_of_object
 from caseprep_pipelines.storage.objects import MissingObject, fingerprint
 from caseprep_pipelines.storage.recordings import UNFILED
-
-#: What the registry says of recordings that came this way: they wait for the archive's window.
-ARCHIVE = "archive"
 
 #: Entries that are looked at together, and registered together unless they take long.
 BATCH = 5000

@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from caseprep_pipelines.automation.decisions import RunPlan, next_work, plan_runs
+from caseprep_pipelines.automation.archive import rush_matters
+from caseprep_pipelines.automation.decisions import Ask, RunPlan, next_work, plan_runs
 from caseprep_pipelines.automation.intake import Intake, take_new
 from caseprep_pipelines.automation.notified import Watch, take_announced, take_changed
 from caseprep_pipelines.settings import Settings
@@ -23,6 +23,10 @@ Look = Callable[["Pipeline", datetime], Intake]
 
 #: Unfinished recordings that one tick looks at; the next tick sees the rest.
 LOOK_AT = 5000
+
+#: Dagster's queue takes higher numbers first, and a run without this tag as 0: so are uploads. A matter in a rush goes
+#: before them, the archive after.
+PRIORITY, RUSH_PRIORITY = "dagster/priority", "10"
 
 _IN_FLIGHT = [
     dg.DagsterRunStatus.QUEUED,
@@ -93,7 +97,7 @@ def evaluate(
     """One tick of an upload sensor, which looks for uploads by `look`."""
     from caseprep_pipelines.assets import STAGES
     from caseprep_pipelines.automation.state import read_states
-    from caseprep_pipelines.catalog import progress
+    from caseprep_pipelines.catalog import progress, registry
     from caseprep_pipelines.embedded import add_partitions
 
     intake = look(pipeline, now)
@@ -108,14 +112,24 @@ def evaluate(
         partitions_in_flight(instance, pipeline.settings.partition_set, order) if unfinished else set(),
         now,
     )
-    plans = plan_runs(asks, stages, order, {stage.name: stage.batch for stage in STAGES})
-    if not plans:
+    rows = registry.recordings(pipeline.catalog, [partition for ask in asks for partition in ask.partitions])
+    rush = set(rush_matters(pipeline, {row.matter for row in rows.values()}))
+    requests: list[dg.RunRequest] = []
+    for urgent in (True, False):
+        ours = [
+            Ask(ask.stage, mine)
+            for ask in asks
+            if (mine := tuple(p for p in ask.partitions if (rows[p].matter in rush) == urgent))
+        ]
+        plans = plan_runs(ours, stages, order, {stage.name: stage.batch for stage in STAGES})
+        requests.extend(request(plan, pipeline, {PRIORITY: RUSH_PRIORITY} if urgent else {}) for plan in plans)
+    if not requests:
         return dg.SkipReason(
             f"nothing to run; {intake.settling} files still settling, {intake.left} left for the next tick, "
             f"{intake.misplaced} in folders whose names are no matter ids"
             + (f"; {intake.foreign} messages are not about this bucket" if intake.foreign else "")
         )
-    return dg.SensorResult(run_requests=[request(plan, pipeline) for plan in plans])
+    return dg.SensorResult(run_requests=requests)
 
 
 def partitions_in_flight(instance: dg.DagsterInstance, partition_set: str, order: Sequence[str]) -> set[str]:
@@ -130,7 +144,7 @@ def partitions_in_flight(instance: dg.DagsterInstance, partition_set: str, order
     return flying
 
 
-def request(plan: RunPlan, pipeline: "Pipeline", tags: Mapping[str, str] = MappingProxyType({})) -> dg.RunRequest:
+def request(plan: RunPlan, pipeline: "Pipeline", tags: Mapping[str, str]) -> dg.RunRequest:
     """A planned run, as Dagster is asked for it."""
     prefix = [part for part in pipeline.settings.asset_key_prefix.split("/") if part]
     selection = [dg.AssetKey([*prefix, stage]) for stage in plan.stages]

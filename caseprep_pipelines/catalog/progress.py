@@ -21,6 +21,8 @@ _PAGE = 1000
 
 #: What the registry says of recordings that the upload sensor took up.
 UPLOAD_SENSOR = "upload-sensor"
+#: And of an archive's, which wait for its window.
+ARCHIVE = "archive"
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def unfinished(catalog: Catalog, last_stage: str, limit: int) -> list[str]:
     """Recordings that are nobody else's to drive and have no product of the last stage, in registration order.
 
     Those are the ones that the upload sensor took up and those that failed; what a command registered, the command
-    itself takes through the graph, and an archive is run when its owner says so.
+    itself takes through the graph, and an archive's run, and run again, in its window.
     """
     finished = select(StageProduct.partition).where(
         StageProduct.partition == Recording.partition, StageProduct.stage == last_stage
@@ -149,7 +151,11 @@ def unfinished(catalog: Catalog, last_stage: str, limit: int) -> list[str]:
         return list(
             session.scalars(
                 select(Recording.partition)
-                .where(~finished.exists(), (Recording.registered_by == UPLOAD_SENSOR) | failed.exists())
+                .where(
+                    ~finished.exists(),
+                    (Recording.registered_by == UPLOAD_SENSOR)
+                    | ((Recording.registered_by != ARCHIVE) & failed.exists()),
+                )
                 .order_by(Recording.position)
                 .limit(limit)
             )

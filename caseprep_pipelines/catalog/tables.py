@@ -259,6 +259,17 @@ class FaultRow(Base):
     last_at: Mapped[datetime] = mapped_column(index=True)
 
 
+class LaunchClaim(Base):
+    """Who asked for a run last: from a daemon's tick until Dagster has made the run nothing else says so. A row has
+    force for a few minutes and is then taken over."""
+
+    __tablename__ = "launch_claims"
+
+    partition: Mapped[str] = mapped_column(ForeignKey("recordings.partition"), primary_key=True)
+    stage: Mapped[str] = mapped_column(String(64), primary_key=True)
+    at: Mapped[datetime]
+
+
 class CustodyEntry(Base):
     """A link of a recording's custody chain (`custody.chain`). Rows are only ever added."""
 

@@ -76,3 +76,29 @@ def test_a_registration_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> 
     assert summary["known"] >= 10_000
     assert summary["registered"] + summary["known"] == rows
     assert len(partitions(own)) == rows
+
+
+def test_the_plan_before_anything_was_measured_says_so(tmp_path: Path) -> None:
+    own = environment(tmp_path, CASEPREP_ARCHIVE_BUDGET_HOURS="2", CASEPREP_ARCHIVE_TIME_ZONE="Europe/Berlin")
+    caseprep(["archive", "register", manifest(tmp_path, 3)], own)
+    shown = caseprep(["archive", "plan"], own)
+    assert shown.returncode == 0, shown.stderr
+    assert "3 recordings" in shown.stdout
+    assert "Nothing was measured yet" in shown.stdout
+    plan = json.loads(caseprep(["archive", "plan", "--json"], own).stdout)
+    assert (plan["recordings"], plan["seconds_per_audio_hour"], plan["cost_usd"]) == (3, None, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CASEPREP_ARCHIVE_WINDOW_START", "8 pm"),
+        ("CASEPREP_ARCHIVE_TIME_ZONE", "Berlin/Mitte"),
+        ("CASEPREP_ARCHIVE_BUDGET_USD", "-1"),
+        ("CASEPREP_ARCHIVE_ORDER", "oldest"),
+    ],
+)
+def test_a_wrong_setting_is_told_in_one_line(tmp_path: Path, name: str, value: str) -> None:
+    shown = caseprep(["archive", "plan"], environment(tmp_path, **{name: value}))
+    assert (shown.returncode, len(shown.stderr.splitlines())) == (2, 1)
+    assert name in shown.stderr
