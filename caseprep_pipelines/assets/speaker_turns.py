@@ -1,14 +1,25 @@
 """Stage 4, `speaker_turns`: who spoke when, by pyannote or, where each channel is a speaker, by the channels."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 from caseprep_pipelines.assets.stage import Made, Recording, Stage, installed_digest
 from caseprep_pipelines.audio.documents import NormalizedAudio, SourceRecording
 from caseprep_pipelines.models.directories import resolve_diarization
 from caseprep_pipelines.settings import Settings
 from caseprep_pipelines.speech.documents import RawTranscript, SpeakerTurns
+from caseprep_pipelines.storage.products import CorruptProduct, MissingProduct
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from caseprep_pipelines.storage.saved_work import SavedWork
 
 
 def make(recording: Recording) -> Made:
@@ -23,13 +34,25 @@ def make(recording: Recording) -> Made:
     fewest = matter.min_speakers or recording.settings.min_speakers
     most = matter.max_speakers or recording.settings.max_speakers
     files = recording.files("normalized_audio", tuple(channel.file for channel in audio.distinct_channels))
-    turns = diarize(
+    options = DiarizeOptions(fewest, most, recording.settings.diarization_window_seconds)
+    work = recording.saved_work(
+        source.matter,
+        [
+            [channel.sha256 for channel in audio.distinct_channels],
+            [[span.model_dump() for span in channel.speech] for channel in raw.channels],
+            recording.pipeline.diarization_model.identity.digest,
+            asdict(options),
+            {name: version(name) for name in ("pyannote.audio", "torch")},
+        ],
+    )
+    turns = _finished(recording, work) or diarize(
         audio,
         files,
         raw,
         lambda: recording.pipeline.diarizer,
-        DiarizeOptions(fewest, most, recording.settings.diarization_window_seconds),
+        options,
         recording.progress(audio.duration_seconds),
+        lambda window: SavedChunks(work, window),
     )
     folder = recording.folder / "product"
     folder.mkdir()
@@ -49,6 +72,44 @@ def make(recording: Recording) -> Made:
         links={"waveform": "waveform.png", "rttm": "turns.rttm"},
         models={"diarization": turns.model.digest} if turns.model else {},
     )
+
+
+def _finished(recording: Recording, work: "SavedWork") -> SpeakerTurns | None:
+    """The turns of the same audio, where it was diarized before."""
+    found = work.finished()
+    if found is None:
+        return None
+    try:
+        turns = recording.pipeline.products.read(STAGE.name, found[0], SpeakerTurns, found[1])
+    except (MissingProduct, CorruptProduct):
+        return None
+    return turns.model_copy(update={"partition": recording.partition}) if isinstance(turns, SpeakerTurns) else None
+
+
+class SavedChunks:
+    """What the networks said of a window's chunks, as arrays by number of the chunk."""
+
+    def __init__(self, work: "SavedWork", window: int) -> None:
+        self._work, self._window = work, window
+
+    def load(self, kind: str) -> dict[int, "NDArray[np.float32]"]:
+        import numpy as np
+
+        said: dict[int, NDArray[np.float32]] = {}
+        for part in self._work.parts(f"{kind}-{self._window}.npz"):
+            try:
+                with np.load(BytesIO(part), allow_pickle=False) as arrays:
+                    said.update(zip(arrays["chunks"].tolist(), arrays["said"], strict=True))
+            except (ValueError, OSError, KeyError, BadZipFile):
+                continue  # damaged: done again
+        return said
+
+    def save(self, kind: str, said: "Mapping[int, NDArray[np.float32]]") -> None:
+        import numpy as np
+
+        data = BytesIO()
+        np.savez_compressed(data, chunks=np.array(list(said), dtype=np.int64), said=np.stack(list(said.values())))
+        self._work.add(f"{kind}-{self._window}.npz", data.getvalue())
 
 
 def _draw(path: Path, audio: NormalizedAudio, files: Path, raw: RawTranscript, turns: SpeakerTurns) -> None:

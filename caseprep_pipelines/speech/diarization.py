@@ -8,7 +8,7 @@
 A long recording is diarized window by window, cut at silences, and the windows' speakers are linked by their voices.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,14 @@ import numpy as np
 from caseprep_pipelines.audio.documents import ChannelAudio, NormalizedAudio
 from caseprep_pipelines.audio.reading import Samples, blocks, read_span
 from caseprep_pipelines.speech.channels import ChannelSpeech, channel_turns, channels_are_speakers
-from caseprep_pipelines.speech.diarizer import DiarizeOptions, Diarizer, LoadDiarizer, WindowTurn, WindowTurns
+from caseprep_pipelines.speech.diarizer import (
+    DiarizeOptions,
+    Diarizer,
+    LoadDiarizer,
+    Savings,
+    WindowTurn,
+    WindowTurns,
+)
 from caseprep_pipelines.speech.documents import DiarizationSettings, RawTranscript, Span, SpeakerTurns, Turn
 from caseprep_pipelines.speech.linking import LINKING_THRESHOLD, link
 from caseprep_pipelines.speech.transcriber import Progress, no_progress
@@ -33,11 +40,12 @@ def diarize(
     load: LoadDiarizer,
     options: DiarizeOptions = DiarizeOptions(),  # noqa: B008 - frozen
     progress: Progress = no_progress,
+    savings: Callable[[int], Savings] | None = None,
 ) -> SpeakerTurns:
     """Who spoke when; `folder` holds the FLAC files that `audio` names, `raw` the speech maps of their channels.
 
-    `load` is called only where a model is needed. `progress` gets seconds of the recording. Raises
-    `ConfigurationError` or `Fault`.
+    `load` is called only where a model is needed, `savings` with the number of a window. `progress` gets seconds of the
+    recording. Raises `ConfigurationError` or `Fault`.
     """
     files = {channel.index: channel for channel in audio.channels}
     speaking = [channel for channel in raw.channels if channel.speech]
@@ -73,7 +81,17 @@ def diarize(
         window_seconds=options.window_seconds,
         linking_threshold=LINKING_THRESHOLD if len(spans) > 1 else None,
     )
-    said = [_window(folder, channels, span, len(spans), diarizer, options, progress) for span in spans]
+    # not everybody need speak in every window, so the lower bound holds for the whole only
+    within = options if len(spans) == 1 else DiarizeOptions(None, options.max_speakers, options.window_seconds)
+    said = [
+        diarizer.diarize(
+            _mixed(folder, channels, span),
+            within,
+            lambda seconds, before=span.start: progress(before + seconds),  # type: ignore[misc]
+            savings(number) if savings is not None else None,
+        )
+        for number, span in enumerate(spans)
+    ]
     labels = _people(said, options)
     lowest = channels[0].index if channels else 0
     turns, exclusive = (
@@ -120,20 +138,6 @@ def _longest_silence(speech: Sequence[Span], first: float, last: float) -> float
         if silent_from >= last:
             return middle
     return (last + silent_from) / 2 if last - silent_from > best else middle
-
-
-def _window(
-    folder: Path,
-    channels: Sequence[ChannelAudio],
-    span: Span,
-    count: int,
-    diarizer: Diarizer,
-    options: DiarizeOptions,
-    progress: Progress,
-) -> WindowTurns:
-    # not everybody need speak in every window, so the lower bound holds for the whole only
-    within = options if count == 1 else DiarizeOptions(None, options.max_speakers, options.window_seconds)
-    return diarizer.diarize(_mixed(folder, channels, span), within, lambda seconds: progress(span.start + seconds))
 
 
 def _mixed(folder: Path, channels: Sequence[ChannelAudio], span: Span) -> Samples:

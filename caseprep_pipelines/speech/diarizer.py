@@ -1,6 +1,6 @@
 """What every diarizer of a stretch of audio must do: the seam behind which pyannote.audio stands. No engine here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -43,6 +43,20 @@ class WindowTurns:
     """Shape `(speakers, dimension)`; cosine distance tells voices apart."""
 
 
+SAVE_SECONDS = 30.0
+"""How often what the networks said of an unfinished window is put away."""
+
+
+class Savings(Protocol):
+    """Where what the networks said of one window's chunks is kept until the product is there, by network."""
+
+    def load(self, kind: str) -> Mapping[int, NDArray[np.float32]]: ...
+
+    def save(self, kind: str, said: Mapping[int, NDArray[np.float32]]) -> None:
+        """Adds to what is kept."""
+        ...
+
+
 class Diarizer(Protocol):
     """A loaded speaker model."""
 
@@ -58,7 +72,13 @@ class Diarizer(Protocol):
         """Name and version of everything that shapes the turns."""
         ...
 
-    def diarize(self, samples: Samples, options: DiarizeOptions, progress: Progress = no_progress) -> WindowTurns:
+    def diarize(
+        self,
+        samples: Samples,
+        options: DiarizeOptions,
+        progress: Progress = no_progress,
+        savings: Savings | None = None,
+    ) -> WindowTurns:
         """One stretch of 16 kHz mono audio, all in memory. Raises `Fault` where the device failed.
 
         `progress` gets seconds of the stretch. Of `options` only the number of speakers counts here.

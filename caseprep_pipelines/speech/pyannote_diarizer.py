@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from caseprep_pipelines.audio.reading import SAMPLE_RATE, Samples
 from caseprep_pipelines.errors import ConfigurationError, Fault
 from caseprep_pipelines.models.identity import ModelIdentity
-from caseprep_pipelines.speech.diarizer import DiarizeOptions, WindowTurn, WindowTurns
+from caseprep_pipelines.speech.diarizer import DiarizeOptions, Savings, WindowTurn, WindowTurns
 from caseprep_pipelines.speech.engines import device_name, keep_private
 from caseprep_pipelines.speech.transcriber import Progress, no_progress
 
@@ -48,7 +48,13 @@ class PyannoteDiarizer:
     def libraries(self) -> dict[str, str]:
         return {name: version(name) for name in ("pyannote.audio", "torch", "torchaudio", "scipy", "numpy")}
 
-    def diarize(self, samples: Samples, options: DiarizeOptions, progress: Progress = no_progress) -> WindowTurns:
+    def diarize(
+        self,
+        samples: Samples,
+        options: DiarizeOptions,
+        progress: Progress = no_progress,
+        savings: Savings | None = None,
+    ) -> WindowTurns:
         import torch
 
         artifacts: dict[str, Any] = {}
@@ -60,7 +66,12 @@ class PyannoteDiarizer:
             elif step in _STEPS and artifact is not None:
                 artifacts[step] = artifact
 
-        file = {"waveform": torch.from_numpy(samples)[None], "sample_rate": SAMPLE_RATE, "uri": "recording"}
+        file = {
+            "waveform": torch.from_numpy(samples)[None],
+            "sample_rate": SAMPLE_RATE,
+            "uri": "recording",
+            "savings": savings,
+        }
         try:
             with _quiet():
                 said = self.pipeline(

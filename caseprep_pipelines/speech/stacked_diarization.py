@@ -1,26 +1,64 @@
 """pyannote.audio's speaker diarization with one pass of the embedding network for each chunk instead of one for each
-of its speakers, as a class that a pipeline configuration names.
+of its speakers, and able to go on where it was interrupted, as a class that a pipeline configuration names.
 
 Stock `get_embeddings` runs the network once for every pair of chunk and speaker slot, silent ones included, although
 only the pooling of its last layers differs between them, and pyannote.audio's networks take the masks of all speakers
 of a chunk at once. The turns are the same (a test compares them). Reported to the makers with the same finding on
 public data (pyannote-audio issue 2050).
 
+What the networks say of chunks is put away now and then where the file has a `savings` (`diarizer.Savings`).
+Clustering begins anew after an interruption: it takes seconds.
+
 It imports torch and pyannote.audio at the top, and is itself imported by pyannote.audio only.
 """
 
 import math
+import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from pyannote.audio.pipelines import SpeakerDiarization
 from pyannote.core import SlidingWindowFeature
 
+from caseprep_pipelines.speech.diarizer import SAVE_SECONDS, Savings
+
+_SEGMENTED, _EMBEDDED = "segmented", "embedded"
+_RANGE_BATCHES = 4
+"""Batches of chunks that are segmented between two looks at the clock."""
+
 
 class StackedSpeakerDiarization(SpeakerDiarization):
-    """`pyannote.audio.pipelines.SpeakerDiarization`, faster. `embedding_batch_size` counts chunks here."""
+    """`pyannote.audio.pipelines.SpeakerDiarization`, faster. `embedding_batch_size` counts chunks here, and is halved
+    when the device's memory does not hold them."""
+
+    def get_segmentations(self, file: Any, hook: Callable[..., None] | None = None) -> SlidingWindowFeature:
+        """As upstream, in ranges of chunks."""
+        waveform, rate = file["waveform"], file["sample_rate"]
+        window = self._segmentation.model.audio.get_num_samples(self._segmentation.duration)
+        step = round(self._segmentation.step * rate)
+        samples = waveform.shape[1]
+        whole = max(0, (samples - window) // step + 1)
+        chunks = whole + (samples < window or (samples - window) % step > 0)
+        kept = _Kept(file.get("savings"), _SEGMENTED)
+        done = kept.values
+        size = _RANGE_BATCHES * self._segmentation.batch_size
+        said: SlidingWindowFeature | None = None
+        for first in range(0, chunks, size):
+            following = min(first + size, chunks)
+            if not all(chunk in done for chunk in range(first, following)):
+                end = samples if following == chunks else (following - 1) * step + window
+                said = cast(
+                    SlidingWindowFeature,
+                    self._segmentation({"waveform": waveform[:, first * step : end], "sample_rate": rate}),
+                )
+                kept.add(range(first, following), np.asarray(said.data))
+            if hook is not None:
+                hook("segmentation", None, total=chunks, completed=following)
+        kept.save()
+        data = np.stack([done[chunk] for chunk in range(chunks)])
+        return SlidingWindowFeature(data, said.sliding_window if said is not None else self._chunk_window())
 
     def get_embeddings(
         self,
@@ -33,27 +71,39 @@ class StackedSpeakerDiarization(SpeakerDiarization):
         frames at all, as upstream."""
         masks = self._masks(binary_segmentations, exclude_overlap)
         chunks, speakers, _ = masks.shape
-        speaking = np.flatnonzero(masks.any(axis=(1, 2)))
-        batches = [
-            speaking[at : at + self.embedding_batch_size] for at in range(0, len(speaking), self.embedding_batch_size)
-        ]
+        kept = _Kept(file.get("savings"), _EMBEDDED)
+        speaking = [int(chunk) for chunk in np.flatnonzero(masks.any(axis=(1, 2)))]
+        missing = [chunk for chunk in speaking if chunk not in kept.values]
         samples = round(binary_segmentations.sliding_window.duration * self._embedding.sample_rate)
         # of silence under an empty mask: no chunk's sound has a part in it
         silent = self._embed(torch.zeros(1, 1, samples), np.zeros((1, 1, masks.shape[2]), dtype=np.float32))[0, 0]
-        embeddings = np.tile(silent, (chunks, speakers, 1))
-        if hook is not None:
-            hook("embeddings", None, total=len(batches), completed=0)
-        for done, batch in enumerate(batches, 1):
+        at = 0
+        while at < len(missing):
+            batch = missing[at : at + self.embedding_batch_size]
             waveforms = torch.stack(
-                [
-                    self._audio.crop(file, binary_segmentations.sliding_window[int(chunk)], mode="pad")[0]
-                    for chunk in batch
-                ]
+                [self._audio.crop(file, binary_segmentations.sliding_window[chunk], mode="pad")[0] for chunk in batch]
             )
-            embeddings[batch] = self._embed(waveforms, masks[batch])
+            try:
+                said = self._embed(waveforms, masks[batch])
+            except RuntimeError as error:
+                if len(batch) == 1 or "out of memory" not in str(error).lower():
+                    raise
+                self.embedding_batch_size = len(batch) // 2
+                continue
+            kept.add(batch, said)
+            at += len(batch)
             if hook is not None:
-                hook("embeddings", None, total=len(batches), completed=done)
+                hook("embeddings", None, total=len(speaking), completed=len(speaking) - len(missing) + at)
+        kept.save()
+        embeddings = np.tile(silent, (chunks, speakers, 1))
+        for chunk in speaking:
+            embeddings[chunk] = kept.values[chunk]
         return embeddings
+
+    def _chunk_window(self) -> Any:
+        from pyannote.core import SlidingWindow
+
+        return SlidingWindow(start=0.0, duration=self._segmentation.duration, step=self._segmentation.step)
 
     def _masks(self, segmentations: SlidingWindowFeature, exclude_overlap: bool) -> np.ndarray:
         """Shape `(chunks, speakers, frames)`: where each speaker talks, alone where that is long enough."""
@@ -78,3 +128,26 @@ class StackedSpeakerDiarization(SpeakerDiarization):
         with torch.autocast(device.type, dtype=torch.float16, enabled=device.type == "cuda"):
             embeddings: np.ndarray = self._embedding(waveforms, masks=given)
         return embeddings[: len(masks)].astype(np.float32)
+
+
+class _Kept:
+    """What a network said of chunks, those of an earlier attempt included."""
+
+    def __init__(self, savings: Savings | None, kind: str) -> None:
+        self._savings, self._kind = savings, kind
+        self.values: dict[int, np.ndarray] = dict(savings.load(kind)) if savings is not None else {}
+        self._unsaved: list[int] = []
+        self._saved_at = time.monotonic()
+
+    def add(self, chunks: Any, said: np.ndarray) -> None:
+        for chunk, value in zip(chunks, said, strict=True):
+            self.values[chunk] = value
+            self._unsaved.append(chunk)
+        if time.monotonic() - self._saved_at >= SAVE_SECONDS:
+            self.save()
+
+    def save(self) -> None:
+        if self._savings is not None and self._unsaved:
+            self._savings.save(self._kind, {chunk: self.values[chunk] for chunk in self._unsaved})
+            self._unsaved = []
+        self._saved_at = time.monotonic()

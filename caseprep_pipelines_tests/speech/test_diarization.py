@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from caseprep_pipelines.audio.documents import NormalizedAudio
 from caseprep_pipelines.models.identity import ModelIdentity
 from caseprep_pipelines.speech.diarization import diarize, windows
-from caseprep_pipelines.speech.diarizer import DiarizeOptions, Diarizer, WindowTurn, WindowTurns
+from caseprep_pipelines.speech.diarizer import DiarizeOptions, Diarizer, Savings, WindowTurn, WindowTurns
 from caseprep_pipelines.speech.documents import ChannelTranscript, DecodeSettings, RawTranscript, Span
 from caseprep_pipelines.speech.transcriber import Progress, no_progress
 from caseprep_pipelines_tests.speech.conftest import DemoRecording, normalized
@@ -29,7 +29,13 @@ class TwoPeople:
     def libraries(self) -> dict[str, str]:
         return {"fake": "1"}
 
-    def diarize(self, samples: np.ndarray, options: DiarizeOptions, progress: Progress = no_progress) -> WindowTurns:
+    def diarize(
+        self,
+        samples: np.ndarray,
+        options: DiarizeOptions,
+        progress: Progress = no_progress,
+        savings: Savings | None = None,
+    ) -> WindowTurns:
         self.seen.append((len(samples), options))
         signs = np.sign(samples[::1600])
         voices = [sign for sign in dict.fromkeys(signs.tolist()) if sign]

@@ -1,6 +1,9 @@
 import os
+import sys
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -123,3 +126,70 @@ def test_one_pass_for_each_chunk_says_what_stock_pyannote_says(
     assert ours == pytest.approx(theirs, abs=1e-4)
     assert own.speaker_diarization == stock.speaker_diarization
     assert own.exclusive_speaker_diarization == stock.exclusive_speaker_diarization
+
+
+class Kept:
+    """Savings in memory that stop the work after so many calls."""
+
+    def __init__(self, stops_after: int | None = None) -> None:
+        self.parts: dict[str, dict[int, np.ndarray]] = {}
+        self.left = stops_after
+
+    def load(self, kind: str) -> dict[int, np.ndarray]:
+        return dict(self.parts.get(kind, {}))
+
+    def save(self, kind: str, said: Mapping[int, np.ndarray]) -> None:
+        self.parts.setdefault(kind, {}).update(said)
+        if self.left is not None:
+            self.left -= 1
+            if not self.left:
+                raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("stops_after", [1, 5])
+def test_an_interrupted_window_goes_on_with_the_chunks_that_are_missing(
+    deposition: DemoRecording, diarizer: Diarizer, stops_after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fast = diarizer.pipeline  # type: ignore[attr-defined]
+    module = sys.modules[type(fast).__module__]
+    monkeypatch.setattr(module, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(module, "_RANGE_BATCHES", 1)
+    samples, _ = soundfile.read(deposition.folder / "0.flac", dtype="float32")
+    uninterrupted = diarizer.diarize(samples, DiarizeOptions())
+    kept = Kept(stops_after)
+    with pytest.raises(KeyboardInterrupt):
+        diarizer.diarize(samples, DiarizeOptions(), savings=kept)
+    done = len(kept.parts.get("embedded", {}))
+    assert kept.parts
+    kept.left = None
+    embedded: list[int] = []
+    stock = type(fast)._embed
+
+    def counted(self: object, waveforms: Any, masks: np.ndarray) -> np.ndarray:
+        embedded.append(len(masks))
+        return np.asarray(stock(self, waveforms, masks))
+
+    monkeypatch.setattr(type(fast), "_embed", counted)
+    again = diarizer.diarize(samples, DiarizeOptions(), savings=kept)
+    assert (again.turns, again.exclusive) == (uninterrupted.turns, uninterrupted.exclusive)
+    # one is the silent chunk, which every attempt asks for
+    assert sum(embedded) - 1 == len(kept.parts["embedded"]) - done
+
+
+def test_a_batch_that_does_not_fit_is_halved(
+    deposition: DemoRecording, diarizer: Diarizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fast = diarizer.pipeline  # type: ignore[attr-defined]
+    samples, _ = soundfile.read(deposition.folder / "0.flac", dtype="float32")
+    whole = diarizer.diarize(samples[: 16_000 * 30], DiarizeOptions())
+    monkeypatch.setattr(fast, "embedding_batch_size", 8)
+    stock = type(fast)._embed
+
+    def small(self: object, waveforms: Any, masks: np.ndarray) -> np.ndarray:
+        if len(masks) > 3:
+            raise RuntimeError("CUDA out of memory. Tried to allocate")
+        return np.asarray(stock(self, waveforms, masks))
+
+    monkeypatch.setattr(type(fast), "_embed", small)
+    assert diarizer.diarize(samples[: 16_000 * 30], DiarizeOptions()).turns == whole.turns
+    assert fast.embedding_batch_size == 2
