@@ -78,6 +78,7 @@ def print_plan(found: dict[str, Any]) -> None:
             f"Measured over {found['measured_audio_hours']:,.1f} hours: {found['seconds_per_audio_hour']:,.0f} s "
             f"and {found['usd_per_audio_hour']:.4f} USD an hour of audio ({found['prices']})."
         )
+    at_most = "at most " if found["seconds_per_audio_hour"] is None else ""
     held = {
         None: "That is all that waits.",
         "budget": "Then the budget is used up.",
@@ -90,7 +91,7 @@ def print_plan(found: dict[str, Any]) -> None:
     spent = f"{found['spent_audio_hours']:,.1f} hours{money(found['spent_usd'])} are begun in it already. "
     lines = [
         f"Window     {found['window_start']} to {found['window_end']}" + (" (now)" if found["now_in_window"] else ""),
-        f"Would run  {found['recordings']:,} recordings{rush}, {found['audio_hours']:,.1f} hours of audio"
+        f"Would run  {at_most}{found['recordings']:,} recordings{rush}, {found['audio_hours']:,.1f} hours of audio"
         f"{work}{money(found['cost_usd'])}",
         f"           {spent if found['spent_audio_hours'] else ''}{held}",
         f"Waiting    {found['waiting_recordings']:,} recordings, {found['waiting_audio_hours']:,.1f} hours of audio"

@@ -92,19 +92,18 @@ def choose(
     *,
     seconds: float,
     under_way: Sequence[float] = (),
-    most: int = MOST,
+    most: int,
 ) -> Choice:
     """The candidates to begin now, in their order, out of what is left of the night's budget and of `seconds` of work.
 
-    `spent` is what this night began already, `under_way` the hours of each recording that is begun and not finished.
+    `spent` is what this night began already, `under_way` the hours of each recording that is begun and not finished,
+    `most` how many may be.
     A recording that is longer than the whole budget runs in a night that has begun nothing else; one that is longer
     than the time when nothing else is under way. A budget in money cannot be kept before a rate was measured, so
     nothing is begun.
     """
     if budget.cost is not None and rates.cost is None:
         return Choice(spent=spent, held_by="unmeasured")
-    if rates.seconds is None:
-        most = min(most, UNMEASURED)
     work, count = sum(under_way), len(under_way)
     begun: list[Candidate] = []
     for candidate in candidates:
@@ -120,6 +119,11 @@ def choose(
         begun.append(candidate)
         work, count, spent = work + candidate.hours, count + 1, total
     return Choice(tuple(begun), spent)
+
+
+def at_once(rates: Rates) -> int:
+    """How many recordings may be under way."""
+    return UNMEASURED if rates.seconds is None else MOST
 
 
 def ahead(night: Night, now: datetime) -> float:

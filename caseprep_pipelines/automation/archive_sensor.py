@@ -79,6 +79,7 @@ def evaluate(pipeline: "Pipeline", instance: dg.DagsterInstance, now: datetime) 
         archive.budget(settings),
         spent(instance, night),
         seconds=archive.ahead(night, now),
+        most=archive.at_once(rates),
         under_way=[c.hours for c in (*begun, *unbegun) if c.partition in flying or c.partition in due],
     )
     known = {candidate.partition: candidate for candidate in (*begun, *choice.begun)}

@@ -1,6 +1,7 @@
 """What of an archive runs tonight: budget, order and pauses, as its owner would state them; and the sensor's ticks."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def waits(*hours: float) -> list[Candidate]:
 
 
 def chosen(candidates: list[Candidate], rates: Rates = FAST, budget: Budget | None = None, **more: Any) -> list[str]:
-    options: dict[str, Any] = {"spent": Amount(), "seconds": 3600.0, **more}
+    options: dict[str, Any] = {"spent": Amount(), "seconds": 3600.0, "most": archive.at_once(rates), **more}
     return [c.partition for c in choose(candidates, rates, budget or Budget(), **options).begun]
 
 
@@ -55,7 +56,7 @@ def test_a_recording_longer_than_the_budget_has_a_night_of_its_own() -> None:
 
 
 def test_money_that_cannot_be_counted_is_not_spent() -> None:
-    choice = choose(waits(1), Rates(), Budget(cost=100), Amount(), seconds=3600)
+    choice = choose(waits(1), Rates(), Budget(cost=100), Amount(), seconds=3600, most=MOST)
     assert (choice.begun, choice.held_by) == ((), "unmeasured")
 
 
@@ -83,7 +84,7 @@ def test_no_budget_is_overdrawn_and_the_order_is_kept(
 ) -> None:
     candidates = waits(*lengths)
     budget = Budget(hours, cost)
-    choice = choose(candidates, FAST, budget, spent, seconds=7200, under_way=under_way)
+    choice = choose(candidates, FAST, budget, spent, seconds=7200, under_way=under_way, most=MOST)
     assert list(choice.begun) == candidates[: len(choice.begun)]
     assert (choice.held_by is None) == (len(choice.begun) == len(candidates))
     # one recording may be longer than any budget
@@ -162,6 +163,13 @@ def test_a_run_is_asked_for_by_one_of_two_daemons(catalog: Catalog) -> None:
     assert waiting.claim(catalog, work, NOON + timedelta(seconds=1)) == {(two, "b")}
     assert waiting.claim(catalog, work, NOON + waiting.CLAIM) == set(work[:2])
     assert waiting.claim(catalog, [], NOON) == set()
+
+
+def test_of_many_that_ask_at_the_same_moment_each_run_has_one_winner(catalog: Catalog) -> None:
+    work = [(partition, stage) for partition in register(catalog, 300) for stage in ("a", "b")]
+    with ThreadPoolExecutor(6) as threads:
+        won = list(threads.map(lambda _: waiting.claim(catalog, work, NOON), range(6)))
+    assert sum(map(len, won)) == len(set.union(*won)) == len(work)
 
 
 def test_rates_come_from_what_the_stages_took(catalog: Catalog) -> None:
@@ -331,6 +339,43 @@ def test_the_sensor_is_off_until_somebody_turns_it_on_and_ticks_in_a_daemon(
     with dg.build_sensor_context(instance, definitions=defs, resources={"pipeline": pipeline}) as context:
         (request,) = sensor.evaluate_tick(context).run_requests or ()
     assert request.tags["dagster/priority"] == archive_sensor.ARCHIVE_PRIORITY
+
+
+def job_of(pipeline: Pipeline) -> dg.JobDefinition:
+    return build_defs(pipeline.settings, pipeline=pipeline).resolve_implicit_global_asset_job_def()
+
+
+def test_an_archive_goes_through_the_whole_graph_night_after_night(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    """Files that are no media: rejected by the first stage, and passed on by every other one."""
+    pipeline = pipeline_at(tmp_path, archive_budget_hours=4.5, model="demo", diarization="demo")
+    size = int(3600 * archive.ASSUMED_BYTES_PER_SECOND)
+    new = []
+    for number in range(2 * RANGE_FROM):
+        path = tmp_path / f"{number}.mp3"
+        path.write_text(f"no sound {number}")
+        new.append(registry.NewRecording("2019-cv-1", path.name, str(path), f"{number:064x}"[::-1], None, size))
+    keys = [entry.partition for entry in registry.register(pipeline.catalog, new, "archive")]
+    job = job_of(pipeline)
+    asked: list[tuple[str, str]] = []
+    finished = []
+    for night in range(3):
+        now = EVENING + timedelta(days=night)
+        while requests := tick(pipeline, instance, now):
+            now += timedelta(minutes=1)
+            for request in requests:
+                stages = [key.path[-1] for key in request.asset_selection or ()]
+                asked.extend((partition, stage) for partition in covered(instance, [request]) for stage in stages)
+                job.execute_in_process(
+                    instance=instance, asset_selection=list(request.asset_selection or ()),
+                    partition_key=request.partition_key, tags=dict(request.tags), raise_on_error=False,
+                    run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                )  # fmt: skip
+        done = progress.products(pipeline.catalog, keys)
+        finished.append(sum(NAMES[-1] in stages for stages in done.values()))
+    assert finished == [RANGE_FROM, 2 * RANGE_FROM, 2 * RANGE_FROM]
+    assert sorted(asked) == sorted((key, name) for key in keys for name in NAMES)
 
 
 # The dry run
