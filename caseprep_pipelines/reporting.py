@@ -1,6 +1,6 @@
 """What `caseprep status`, `verify`, `search` and `report` read and print. Nothing here changes anything."""
 
-from itertools import compress
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -180,22 +180,19 @@ def print_report(report: "ArchiveReport") -> None:
         console.print("No recordings yet: try caseprep demo, or caseprep transcribe with files of yours.")
         return
     blocks = [
-        [(name, shown.cells(figures)) for name, figures in rows]
-        for rows in (
-            shown.latest_days(report, REPORT_ROWS),
-            shown.largest_matters(report, REPORT_ROWS),
-            [("all", report.total)],
-        )
+        shown.latest_days(report, REPORT_ROWS),
+        shown.largest_matters(report, REPORT_ROWS),
+        [("all", report.total)],
     ]
-    filled = [any(cells[column] for block in blocks for _, cells in block) for column in range(len(shown.HEADINGS))]
+    headings, rows = shown.table([row for block in blocks for row in block])
     table = Table(box=None, pad_edge=False)
-    table.add_column("")
-    for heading in compress(shown.HEADINGS, filled):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for block in blocks:
-        for name, cells in block:
-            table.add_row(name, *compress(cells, filled))
-        table.add_row()
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    ends = set(accumulate(len(block) for block in blocks))
+    for number, row in enumerate(rows, start=1):
+        table.add_row(*row)
+        if number in ends:
+            table.add_row()
     # a figure that is cut off is none: where the screen is narrow, its lines wrap
     console.width = max(console.width, console.measure(table, options=console.options.update(width=1000)).maximum)
     console.print(table)

@@ -1,10 +1,14 @@
 """The command's own promises: quick help, one line for a mistake, the exit codes of the design."""
 
+import json
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from caseprep_pipelines.catalog.database import open_catalog
 from caseprep_pipelines_tests.conftest import caseprep, environment
+from caseprep_pipelines_tests.report.archives import NAME, Kept, fill
 
 COMMANDS = ["demo", "transcribe", "status", "verify", "export", "search", "report", "doctor", "models"]
 
@@ -46,6 +50,20 @@ def test_before_there_is_anything_everything_says_so(tmp_path: Path) -> None:
     unknown = caseprep(["status", "nobody.wav"], own)
     assert unknown.returncode == 2
     assert "nobody.wav" in unknown.stderr
+
+
+def test_the_report_has_a_row_for_each_day_and_matter(tmp_path: Path) -> None:
+    own = environment(tmp_path)
+    with closing(open_catalog(f"sqlite:///{tmp_path / 'storage' / 'catalog.sqlite'}")) as catalog:
+        fill(catalog, [Kept("2024-cv-1", hours=2), Kept("2024-cv-2", ends="rejected")])
+    shown = caseprep(["report"], own).stdout
+    assert all(row in shown for row in ("2024-05-06", "2024-cv-1", "2024-cv-2", "all"))
+    assert "g6.xlarge" in shown
+    assert NAME not in shown
+    assert json.loads(caseprep(["report", "--json"], own).stdout)["total"]["hours_done"] == 2.0
+    unknown = caseprep(["report"], {**own, "CASEPREP_CPU_INSTANCE": "c99.xlarge"})
+    assert unknown.returncode == 2
+    assert "CASEPREP_CPU_INSTANCE" in unknown.stderr
 
 
 def test_the_shipped_models_are_listed_and_as_pinned(tmp_path: Path) -> None:

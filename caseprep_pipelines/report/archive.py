@@ -96,7 +96,8 @@ def _stages(work: "pd.DataFrame") -> "pd.DataFrame":
             "runs": sums["runs"].astype("Float64"),
             "hours": hours,
             **{f"{name}_hours": sums[f"{name}_seconds"] / _HOUR for name in ("wall", "cpu", "gpu")},
-            "hours_per_wall_hour": _ratio(sums["audio_seconds"], sums["wall_seconds"]),
+            # registration does not know how long a recording is
+            "hours_per_wall_hour": _ratio(sums["audio_seconds"].where(hours > 0), sums["wall_seconds"]),
             "cost": sums["cost"],
             "cost_per_hour": _ratio(sums["cost"], hours),
         }

@@ -2,7 +2,9 @@
 
 import io
 from collections.abc import Iterable, Sequence
-from datetime import date
+from datetime import date, datetime, time, timedelta
+from itertools import compress
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from caseprep_pipelines.report.documents import ArchiveReport, Figures
@@ -19,6 +21,8 @@ STAGE_HEADINGS = ("Runs", "Hours", "Wall hours", "CPU hours", "GPU hours", "Spee
 
 #: What a page shows; the document and its Parquet files hold all.
 _DAYS, _MATTERS, _DRAWN_DAYS = 31, 50, 92
+#: Keeps a figure and its unit on one line.
+_SPACE = "\N{NO-BREAK SPACE}"
 _INK, _IN, _DONE, _WARM = "#333333", "#b8c4ce", "#0072b2", "#d55e00"
 
 
@@ -35,7 +39,7 @@ def cells(figures: Figures) -> list[str]:
         _clock(figures.wait_hours_median),
         _clock(figures.wait_hours_95),
         "" if figures.flagged_share is None else f"{figures.flagged_share:.1%}",
-        "" if figures.snr_db_median is None else f"{figures.snr_db_median:.0f} dB",
+        "" if figures.snr_db_median is None else f"{figures.snr_db_median:.0f}{_SPACE}dB",
     ]
 
 
@@ -79,10 +83,9 @@ def by_stage(report: ArchiveReport) -> str:
 
 
 def picture(report: ArchiveReport) -> bytes:
-    """Hours, cost and waiting on the latest days, as PNG of some 10 kB; the same bytes for the same report."""
+    """Hours, cost and waiting on the latest days, as PNG of some 30 kB; the same bytes for the same report."""
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
     from matplotlib.figure import Figure
-    from PIL import Image
 
     shown = report.days[-_DRAWN_DAYS:]
     days = [date.fromisoformat(day.day) for day in shown]
@@ -98,16 +101,20 @@ def picture(report: ArchiveReport) -> bytes:
     _line(waiting, days, [day.wait_hours_median for day in shown], _DONE, "median")
     _line(waiting, days, [day.wait_hours_95 for day in shown], _WARM, "95th percentile")
     for axes in (hours, money, waiting):
-        axes.set_ylim(bottom=0)
+        highest = axes.dataLim.ymax
+        axes.set_ylim(0, highest * 1.1 if isfinite(highest) and highest > 0 else 1)
         axes.legend(fontsize=8, frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderpad=0)
     if days:
-        locator = AutoDateLocator(minticks=2, maxticks=10)
+        # never less than a week, or the axis would count hours
+        first = min(days[0], days[-1] - timedelta(days=6))
+        half = timedelta(hours=12)
+        waiting.set_xlim(datetime.combine(first, time()) - half, datetime.combine(days[-1], time()) + half)
+        locator = AutoDateLocator(minticks=2, maxticks=8)
         waiting.xaxis.set_major_locator(locator)
         waiting.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-    drawn, small = io.BytesIO(), io.BytesIO()
+    drawn = io.BytesIO()
     figure.savefig(drawn, format="png", metadata={"Software": None})
-    Image.open(drawn).convert("RGB").quantize(32, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
-    return small.getvalue()
+    return drawn.getvalue()
 
 
 def _line(axes: "Axes", days: Sequence[date], values: Iterable[float | None], color: str, label: str) -> None:
@@ -116,8 +123,17 @@ def _line(axes: "Axes", days: Sequence[date], values: Iterable[float | None], co
     axes.plot(days, known, marker="o", markersize=3, linewidth=1, color=color, label=label)  # type: ignore[arg-type]
 
 
-def _table(heading: str, rows: Iterable[tuple[str, Figures]]) -> str:
-    return _markdown([heading, *HEADINGS], [[name, *cells(figures)] for name, figures in rows])
+def table(rows: Sequence[tuple[str, Figures]]) -> tuple[list[str], list[list[str]]]:
+    """Headings and cells of the rows without the columns in which nothing stands; the first is for the rows' names."""
+    filled = [cells(figures) for _, figures in rows]
+    used = [any(column) for column in zip(*filled, strict=True)] if filled else [True] * len(HEADINGS)
+    named = zip((name for name, _ in rows), filled, strict=True)
+    return ["", *compress(HEADINGS, used)], [[name, *compress(row, used)] for name, row in named]
+
+
+def _table(heading: str, rows: Sequence[tuple[str, Figures]]) -> str:
+    headings, filled = table(rows)
+    return _markdown([heading, *headings[1:]], filled)
 
 
 def _markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -130,7 +146,7 @@ def _hours(hours: float) -> str:
 
 
 def _speed(ratio: float | None) -> str:
-    return "" if ratio is None else f"{ratio:,.1f} ×"
+    return "" if ratio is None else f"{ratio:,.1f}{_SPACE}×"
 
 
 def _money(amount: float | None) -> str:
@@ -143,5 +159,5 @@ def _clock(hours: float | None) -> str:
     if hours is None:
         return ""
     if hours < 1:
-        return f"{hours * 60:.0f} min"
-    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} d"
+        return f"{hours * 60:.0f}{_SPACE}min"
+    return f"{hours:.1f}{_SPACE}h" if hours < 48 else f"{hours / 24:.1f}{_SPACE}d"

@@ -113,6 +113,8 @@ def test_a_catalog_that_is_away_is_asked_again(pipeline: Pipeline, monkeypatch: 
 
 
 def test_the_report_is_made_every_day_once_somebody_turns_it_on(pipeline: Pipeline) -> None:
-    schedule = build_defs(pipeline.settings, pipeline=pipeline).get_schedule_def("daily_archive_report")
+    schedules = build_defs(pipeline.settings, pipeline=pipeline).schedules or ()
+    [schedule] = [found for found in schedules if found.name == "daily_archive_report"]
+    assert isinstance(schedule, dg.ScheduleDefinition)
     assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED
     assert schedule.cron_schedule == "15 5 * * *"

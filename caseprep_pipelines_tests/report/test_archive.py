@@ -147,3 +147,11 @@ def test_the_picture_is_small_and_the_same_for_the_same_report(catalog: Catalog)
     assert picture == shown.picture(report)
     assert picture.startswith(b"\x89PNG")
     assert len(picture) < 40_000
+
+
+def test_columns_in_which_nothing_stands_are_left_out(catalog: Catalog) -> None:
+    fill(catalog, [Kept(), Kept(ends="rejected")])
+    headings, [row] = shown.table([("all", archive_report(catalog, RATES).total)])
+    assert "Rejected" in headings
+    assert "Failed" not in headings
+    assert dict(zip(headings, row, strict=True))["Wait"] == "2.0\N{NO-BREAK SPACE}h"
