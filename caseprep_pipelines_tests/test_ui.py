@@ -26,6 +26,8 @@ QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
 #: Where `make dev`'s pictures for the documentation go, when somebody asks for them.
 PICTURES = os.environ.get("PICTURES")
 MINUTE = 60_000
+#: The graph of the stages; all assets together are shown as boxes, one for each group.
+GRAPH = "locations/caseprep/asset-groups/recordings"
 
 _SHORT = next(demo for demo in demo_recordings() if demo.path.name == "roadside-camera.mp4")
 RECORDING = partition_key(_SHORT.matter, origin_digest_of_file(sha256_of(_SHORT.path)))
@@ -89,7 +91,7 @@ def picture(page: Page, name: str) -> None:
 
 
 def test_one_recording_is_materialized_through_the_whole_graph(page: Page, address: str) -> None:
-    page.goto(f"{address}/asset-groups")
+    page.goto(f"{address}/{GRAPH}")
     for stage in STAGES:
         expect(page.get_by_text(stage.name, exact=True).first).to_be_visible(timeout=2 * MINUTE)
     page.get_by_role("button", name="Materialize all").click()
@@ -103,7 +105,7 @@ def test_one_recording_is_materialized_through_the_whole_graph(page: Page, addre
 
     page.goto(f"{address}/assets/transcript_catalog?view=partitions&partition={RECORDING}")
     expect(page.get_by_text("Materialized (1)")).to_be_visible(timeout=10 * MINUTE)
-    page.goto(f"{address}/asset-groups")
+    page.goto(f"{address}/{GRAPH}")
     expect(page.get_by_text("transcript_catalog", exact=True).first).to_be_visible(timeout=2 * MINUTE)
     picture(page, "asset-graph")
     page.goto(f"{address}/assets/speaker_turns?view=partitions&partition={RECORDING}")
