@@ -51,9 +51,8 @@ D = TypeVar("D", bound=Document)
 FAULT_RETRIES = 2
 FAULT_RETRY_SECONDS = 5
 
-#: What run records call the processor; `auto` stands where nobody said which device it came to.
+#: What run records call the processor; any other device is a GPU.
 CPU = "cpu"
-NO_GPU = (CPU, "auto")
 
 #: Name under which the matter's own settings stand among a product's inputs.
 MATTER_INPUT = "matter"
@@ -273,7 +272,7 @@ class _Attempt:
             "started": self.started.isoformat(timespec="milliseconds"),
             "wall_seconds": round(wall, 3),
             "cpu_seconds": round(cpu, 3),
-            "gpu_seconds": 0.0 if device in NO_GPU else round(wall, 3),
+            "gpu_seconds": 0.0 if device == CPU else round(wall, 3),
             "audio_seconds": made.audio_seconds,
             "device": device,
             "machine": platform.machine(),
