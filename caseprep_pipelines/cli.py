@@ -276,7 +276,9 @@ def models_verify(
 def archive_register(
     source: Annotated[
         str,
-        typer.Argument(help="CSV, Parquet or S3 Inventory manifest, or a folder; a path or s3:// address."),
+        typer.Argument(
+            help="CSV, Parquet or S3 Inventory manifest, or a folder; a path or s3:// address.", metavar="SOURCE"
+        ),
     ],
     matter: Annotated[str | None, typer.Option("--matter", "-m", help="For recordings that name none.")] = None,
     priority: Annotated[int, typer.Option("--priority", help="Higher ones run first.")] = 0,
@@ -295,7 +297,7 @@ def archive_register(
 
 @archive_app.command("plan")
 def archive_plan(as_json: Json = False) -> None:
-    """Show what of the archive would run next, for how long and how much."""
+    """Show what would run next, for how long and for how much."""
     from caseprep_pipelines import archive_commands
 
     found = archive_commands.plan(_pipeline())
