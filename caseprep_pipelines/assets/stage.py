@@ -438,7 +438,7 @@ def _streamed(
     """The same for a stage that takes a stream of recordings, in the order in which it is done with them.
 
     Recordings share the engine's time, so a recording's wall seconds are the share that the stage names, and its CPU
-    seconds what the process used since the recording before it was done: both add up to the run's.
+    seconds the same share of what the process used so far.
     """
     assert stage.make_many is not None  # noqa: S101 - the caller looked
     _ = pipeline.products, pipeline.catalog  # opened once, before threads could do it twice
@@ -454,12 +454,13 @@ def _streamed(
             else:
                 yield attempts[key].recording
 
-    spent = cpu_seconds(stage)
+    began, shared = cpu_seconds(stage), 0.0
     try:
         for recording, made in stage.make_many(begun()):
             wall = float(made.record.get("wall_seconds", 0.0)) if isinstance(made, Made) else 0.0
-            before, spent = spent, cpu_seconds(stage)
-            yield recording.partition, attempts.pop(recording.partition).settle(made, wall, spent - before)
+            shared += wall
+            cpu = (cpu_seconds(stage) - began) * wall / shared if shared else 0.0
+            yield recording.partition, attempts.pop(recording.partition).settle(made, wall, cpu)
         yield from unbegun
     finally:
         for attempt in attempts.values():

@@ -1,0 +1,68 @@
+"""Diarizing against stock pyannote.audio on the same audio, with networks of real size and with the demo's."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import soundfile
+
+from benchmarks import Result
+from benchmarks._made_models import make_diarization
+from benchmarks.common import RATE, clean_environment, demo_speech
+
+MINUTES = 4
+ROUNDS = 3
+
+#: Loads, diarizes half a minute to be warm, then the recording; prints its seconds, peak memory in MB and the turns.
+WORK = """
+import json, resource, sys, time, soundfile
+from pathlib import Path
+from caseprep_pipelines.models.identity import ModelIdentity
+from caseprep_pipelines.speech import pyannote_diarizer
+from caseprep_pipelines.speech.diarizer import DiarizeOptions
+who, folder, path = sys.argv[1:]
+if who == "stock":
+    pyannote_diarizer.FASTER = "pyannote.audio.pipelines.SpeakerDiarization"
+    pyannote_diarizer.CPU_BATCH = 32
+diarizer = pyannote_diarizer.load_diarizer(Path(folder), ModelIdentity(name="made", digest="0" * 64), device="cpu")
+samples, _ = soundfile.read(path, dtype="float32")
+diarizer.diarize(samples[: 16000 * 30], DiarizeOptions())
+started = time.perf_counter()
+said = diarizer.diarize(samples, DiarizeOptions())
+seconds = time.perf_counter() - started
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+print(json.dumps([seconds, peak, [[turn.speaker, turn.start, turn.end] for turn in said.turns]]))
+"""
+
+
+def run() -> Result:
+    from caseprep_pipelines.models.directories import resolve_diarization
+
+    ratios: dict[str, float] = {}
+    figures: dict[str, float | str] = {"minutes": MINUTES}
+    with tempfile.TemporaryDirectory() as name, clean_environment(Path(name)) as environment:
+        folder = Path(name)
+        make_diarization(folder / "made")
+        demo = resolve_diarization("demo", folder / "models").path
+        speech = np.take(demo_speech(), range(MINUTES * 60 * RATE), mode="wrap")
+        soundfile.write(folder / "recording.flac", speech, RATE)
+        for size, models in (("", folder / "made"), ("demo_", demo)):
+            measured: dict[str, list[list[object]]] = {"stock": [], "ours": []}
+            for _ in range(ROUNDS):
+                for who in measured:
+                    command = [sys.executable, "-c", WORK, who, str(models), str(folder / "recording.flac")]
+                    said = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+                    measured[who].append(json.loads(said.stdout.splitlines()[-1]))
+            seconds = {who: [float(str(run[0])) for run in runs] for who, runs in measured.items()}
+            pairs = [stock / own for stock, own in zip(seconds["stock"], seconds["ours"], strict=True)]
+            ratios[f"{size}diarization_vs_pyannote"] = round(median(pairs), 2)
+            figures[f"{size}seconds"] = round(median(seconds["ours"]), 1)
+            figures[f"{size}seconds_pyannote"] = round(median(seconds["stock"]), 1)
+            figures[f"{size}peak_mb"] = round(max(float(str(run[1])) for run in measured["ours"]))
+            same = all(run[2] == measured["stock"][0][2] for runs in measured.values() for run in runs)
+            figures[f"{size}same_turns"] = "yes" if same else "no"
+    return Result(ratios=ratios, figures=figures)
