@@ -1,6 +1,7 @@
 """One stage over many recordings, on a real Dagster instance: neighbours go on, rejections are data, faults pass."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -126,6 +127,19 @@ def test_a_products_file_in_a_bucket_is_shown_by_its_address(
     shown = bench.last_event("first", bench.keys[0]).metadata["picture"]
     assert isinstance(shown, dg.UrlMetadataValue)
     assert str(shown.url).startswith(f"{s3.root}/derived/first/")
+
+
+def test_one_rejected_recording_ends_its_run_well_though_nobody_could_look_at_its_other_checks(bench: Bench) -> None:
+    times: list[str] = []
+    stage = replace(
+        a_stage("first", failing_for(bench.keys[0], RejectedRecording(Reason.CORRUPT), times)),
+        checks=(("long_enough", "It is long enough."),),
+    )
+    result = bench.run(stage, keys=bench.keys[:1])
+    assert result.success
+    assert times == bench.keys[:1]
+    passed = {check.check_name: check.passed for check in result.get_asset_check_evaluations()}
+    assert passed == {"accepted": False, "long_enough": True}
 
 
 def failing_for(bad: str, error: Exception, times: list[str]) -> Callable[[Recording], Made]:
