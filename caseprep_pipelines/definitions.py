@@ -9,7 +9,7 @@ from caseprep_pipelines.assets import STAGES
 from caseprep_pipelines.assets.archive_report import archive_report_asset
 from caseprep_pipelines.assets.stage import stage_asset
 from caseprep_pipelines.automation.archive_sensor import archive_sensor
-from caseprep_pipelines.automation.schedules import report_schedule
+from caseprep_pipelines.automation.schedules import report_schedule, sweep_schedule
 from caseprep_pipelines.automation.sensors import sensors
 from caseprep_pipelines.io_managers import io_managers
 from caseprep_pipelines.partitions import recordings_partitions
@@ -29,7 +29,7 @@ def build_defs(
     return dg.Definitions(
         assets=[*assets, report],
         sensors=[*sensors(settings, assets), archive_sensor(settings, assets)],
-        schedules=[report_schedule(report)],
+        schedules=[report_schedule(report), sweep_schedule()],
         resources={
             "pipeline": dg.ResourceDefinition.hardcoded_resource(pipeline),
             **io_managers(lambda: pipeline.products, settings.asset_key_prefix),
