@@ -7,7 +7,7 @@ depends on a cursor, on time stamps being distinct or on the daemon having been 
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
@@ -89,7 +89,10 @@ def take(
     left: set[str] = set()
     misplaced: set[str] = set()
     taken: dict[str, NewRecording] = {}
-    for seen in _untaken(pipeline, stats, now):
+    untaken = _untaken(pipeline, stats, now)
+    # a listing that took all the time must not keep every tick from taking anything up
+    deadline = max(deadline, time.monotonic() + seconds / 3)
+    for seen in untaken:
         stat = stats[seen.location]
         parts = PurePosixPath(stat.name.removeprefix(prefix)).parts
         try:
@@ -117,11 +120,11 @@ def take(
     return Intake(new, len(settling), len(left), len(misplaced), frozenset(settling | left | misplaced))
 
 
-def _untaken(pipeline: "Pipeline", stats: "dict[str, ObjectStat]", now: datetime) -> "Iterator[Observation]":
+def _untaken(pipeline: "Pipeline", stats: "dict[str, ObjectStat]", now: datetime) -> "list[Observation]":
     from caseprep_pipelines.catalog import registry
 
     looks = registry.observe(pipeline.catalog, {location: stat.etag for location, stat in stats.items()}, now)
-    return (look for look in looks if look.partition is None)
+    return [look for look in looks if look.partition is None]
 
 
 def _identified(pipeline: "Pipeline", stat: "ObjectStat", matter: str, name: str) -> "NewRecording":

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from caseprep_pipelines.catalog.database import Catalog
@@ -209,7 +210,7 @@ def locked(session: Session, partition: str) -> Recording:
     return row
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Observation:
     """An object as the upload sensor knows it."""
 
@@ -228,26 +229,33 @@ def observe(catalog: Catalog, fingerprints: Mapping[str, str], at: datetime | No
     """
     at = at or datetime.now(UTC)
     digests = {_location_digest(location): location for location in fingerprints}
-    observations = []
+    columns = ObservedObject.location_digest, ObservedObject.fingerprint, ObservedObject.since, ObservedObject.partition
     with catalog.reading() as session:
+        # columns and not objects: a bucket is looked at as a whole, and this is most of the work
         known = {
-            row.location_digest: row
+            row[0]: row
             for chunk in chunks(list(digests))
-            for row in session.scalars(select(ObservedObject).where(ObservedObject.location_digest.in_(chunk)))
+            for row in session.execute(select(*columns).where(ObservedObject.location_digest.in_(chunk)))
         }
+    observations = []
     changed: list[dict[str, Any]] = []
     for digest, location in digests.items():
         fingerprint, row = fingerprints[location], known.get(digest)
-        if row is not None and row.fingerprint == fingerprint:
-            observations.append(Observation(location, fingerprint, row.since, row.partition))
+        if row is not None and row[1] == fingerprint:
+            observations.append(Observation(location, fingerprint, row[2], row[3]))
         else:
             changed.append({"location_digest": digest, "location": location, "fingerprint": fingerprint, "since": at})
             observations.append(Observation(location, fingerprint, at, None))
     if changed:
+        made = (sqlite if catalog.is_sqlite else postgresql).insert(ObservedObject)
+        # another sensor may look at the same time: what it noted of the same bytes stands
+        noted = made.on_conflict_do_update(
+            index_elements=[ObservedObject.location_digest],
+            set_={"fingerprint": made.excluded.fingerprint, "since": made.excluded.since, "partition": None},
+            where=ObservedObject.fingerprint != made.excluded.fingerprint,
+        )
         with catalog.writing() as session:
-            for chunk in chunks([row["location_digest"] for row in changed]):
-                session.execute(delete(ObservedObject).where(ObservedObject.location_digest.in_(chunk)))
-            session.execute(insert(ObservedObject), changed)
+            session.execute(noted, changed)
     return observations
 
 

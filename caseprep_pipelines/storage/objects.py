@@ -35,7 +35,7 @@ class ObjectChanged(Fault):
     """A conditional write found that somebody else had written meanwhile, or a read that the object was replaced."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ObjectStat:
     """What a store knows of an object without reading it."""
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import parse_qs, quote, unquote, urlsplit
+from xml.etree import ElementTree
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
@@ -89,6 +90,7 @@ class S3Objects:
         self.client = client
         self.bucket = bucket
         self.prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        client.meta.events.register("before-parse.s3.ListObjectsV2", _read_entries, unique_id="caseprep-entries")
 
     def stat(self, name: str, *, version_id: str | None = None) -> ObjectStat:
         with self._faults("looking up an object"):
@@ -334,6 +336,29 @@ def _broken_stream() -> tuple[type[Exception], ...]:
         ConnectionError,
         TimeoutError,
     )
+
+
+def _read_entries(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:
+    """Reads the entries of a listing in botocore's place, which for 100,000 of them works several seconds, mostly on
+    their dates. What is not as expected is left to botocore.
+    """
+    try:
+        root = ElementTree.fromstring(response_dict["body"])  # noqa: S314 - as botocore does
+        space = root.tag.removesuffix("ListBucketResult")
+        contents = [
+            {
+                "Key": node.findtext(f"{space}Key", ""),
+                "Size": int(node.findtext(f"{space}Size", "")),
+                "ETag": node.findtext(f"{space}ETag", ""),
+                "LastModified": datetime.fromisoformat(node.findtext(f"{space}LastModified", "")),
+            }
+            for node in root.iterfind(f"{space}Contents")
+        ]
+    except (ElementTree.ParseError, ValueError):
+        return
+    root[:] = [node for node in root if node.tag != f"{space}Contents"]
+    response_dict["body"] = ElementTree.tostring(root)
+    customized_response_dict["Contents"] = contents
 
 
 def _version(version_id: str | None) -> dict[str, Any]:

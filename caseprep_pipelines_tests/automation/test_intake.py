@@ -3,6 +3,7 @@
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -121,3 +122,13 @@ def test_what_is_no_recording_is_left_alone(name: str) -> None:
 def test_settled_means_that_both_clocks_have_stood_still(since: int, modified: int, settle: int) -> None:
     whole = settled(NOW - timedelta(seconds=since), NOW - timedelta(seconds=modified), NOW, timedelta(seconds=settle))
     assert whole == (since >= settle and modified >= settle)
+
+
+def test_a_listing_that_took_all_the_time_still_leaves_some_to_take_something_up(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(pipeline, "2024-cv-1/a.wav")
+    take_new(pipeline, NOW)
+    clock = iter([0.0, *[31.0] * 5])  # the listing ends a second after the tick's time
+    monkeypatch.setattr("caseprep_pipelines.automation.intake.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    assert len(take_new(pipeline, LATER).new) == 1

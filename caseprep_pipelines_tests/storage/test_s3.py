@@ -3,6 +3,7 @@
 import os
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -235,3 +236,20 @@ def test_one_prefix_does_not_see_another(s3: S3Server) -> None:
     assert list(other.folders("")) == ["z"]
     whole = open_store(f"s3://{s3.bucket}", s3_client=client)
     assert [stat.name for stat in whole.list()] == ["a/b/x/y", "a/bc/z/y"]
+
+
+@pytest.mark.parametrize("name", ["a & b <c>.wav", 'quoted "x".wav', "ä ü+%20.wav", "plus+percent%2F.wav"])
+def test_a_listing_tells_what_looking_up_tells(s3: S3Server, name: str) -> None:
+    store = open_store(s3.root, s3_client=s3.client())
+    store.write_bytes(name, b"12345")
+    [listed] = store.list()
+    assert (listed.name, listed.size, listed.etag) == (name, 5, store.stat(name).etag)
+    assert abs(listed.modified - store.stat(name).modified) < timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("body", [b"no xml", b"<ListBucketResult><Contents><Key>a</Key></Contents></ListBucketResult>"])
+def test_a_listing_that_is_not_as_expected_is_left_to_botocore(body: bytes) -> None:
+    answer: dict[str, Any] = {"body": body}
+    entries: dict[str, Any] = {}
+    s3_module._read_entries(answer, entries)
+    assert (answer, entries) == ({"body": body}, {})
