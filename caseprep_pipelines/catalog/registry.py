@@ -229,23 +229,31 @@ def observe(catalog: Catalog, fingerprints: Mapping[str, str], at: datetime | No
     """
     at = at or datetime.now(UTC)
     digests = {_location_digest(location): location for location in fingerprints}
-    columns = ObservedObject.location_digest, ObservedObject.fingerprint, ObservedObject.since, ObservedObject.partition
+    query = select(
+        ObservedObject.location_digest, ObservedObject.fingerprint, ObservedObject.since, ObservedObject.partition
+    ).execution_options(yield_per=_CHUNK)
+    if len(digests) <= _CHUNK:
+        query = query.where(ObservedObject.location_digest.in_(digests))
+    # else they are nearly all there are: reading the whole table is quicker than asking for each
+    same: dict[str, tuple[datetime, str | None]] = {}
     with catalog.reading() as session:
-        # columns and not objects: a bucket is looked at as a whole, and this is most of the work
-        known = {
-            row[0]: row
-            for chunk in chunks(list(digests))
-            for row in session.execute(select(*columns).where(ObservedObject.location_digest.in_(chunk)))
-        }
+        for digest, fingerprint, since, partition in session.execute(query):
+            if digest in digests and fingerprints[digests[digest]] == fingerprint:
+                same[digest] = since, partition
     observations = []
     changed: list[dict[str, Any]] = []
     for digest, location in digests.items():
-        fingerprint, row = fingerprints[location], known.get(digest)
-        if row is not None and row[1] == fingerprint:
-            observations.append(Observation(location, fingerprint, row[2], row[3]))
-        else:
-            changed.append({"location_digest": digest, "location": location, "fingerprint": fingerprint, "since": at})
-            observations.append(Observation(location, fingerprint, at, None))
+        since, partition = same.get(digest, (at, None))
+        observations.append(Observation(location, fingerprints[location], since, partition))
+        if digest not in same:
+            changed.append(
+                {
+                    "location_digest": digest,
+                    "location": location,
+                    "fingerprint": fingerprints[location],
+                    "since": at,
+                }
+            )
     if changed:
         made = (sqlite if catalog.is_sqlite else postgresql).insert(ObservedObject)
         # another sensor may look at the same time: what it noted of the same bytes stands

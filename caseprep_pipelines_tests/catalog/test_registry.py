@@ -183,3 +183,19 @@ def test_any_name_is_stored_as_plain_text_and_comes_back(name: str) -> None:
     stored.encode()
     assert "\0" not in stored
     assert PathText().process_result_value(stored, None) == name
+
+
+def test_a_look_at_many_objects_tells_the_same_as_a_look_at_each(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    partition = registry.register(catalog, [recording()], "test")[0].partition
+    before = {f"/in/{number}": str(number) for number in range(7)}
+    registry.observe(catalog, before, NOON)
+    registry.mark_taken(catalog, {"/in/3": partition})
+    now = {**before, "/in/5": "changed", "/in/new": "1"}
+    few = {name: registry.observe(catalog, {name: mark}, NOON)[0] for name, mark in before.items()}
+    monkeypatch.setattr(registry, "_CHUNK", 3)
+    many = {look.location: look for look in registry.observe(catalog, now, LATER)}
+    assert {name for name, look in many.items() if look.since == LATER} == {"/in/5", "/in/new"}
+    assert {name: many[name] for name in few if name != "/in/5"} == {n: few[n] for n in few if n != "/in/5"}
+    assert many["/in/3"].partition == partition
