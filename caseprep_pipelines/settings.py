@@ -78,15 +78,20 @@ class Settings(BaseSettings):
         default=None, description="Language of all recordings; by default it is detected per channel."
     )
     beam_size: int = Field(default=1, ge=1, le=20, description="Beam size of the decoder.")
-    batch_size: int = Field(default=8, ge=1, le=256, description="Clips decoded together.")
+    batch_size: int = Field(
+        default=16,
+        ge=1,
+        le=256,
+        description="Clips decoded together; halved by itself where a device's memory is too small.",
+    )
     min_speakers: int | None = Field(default=None, ge=1, description="Fewest speakers to look for.")
     max_speakers: int | None = Field(default=None, ge=1, description="Most speakers to look for.")
     diarization_window_seconds: float = Field(
         default=2700.0,
         ge=60,
         le=7200,
-        description="Longest stretch that is diarized at once; clustering's memory grows with its square (0.8 GB for an "
-        "hour, 3 GB for two).",
+        description="Longest stretch that is diarized at once; clustering's memory grows with its square (0.8 GB for "
+        "an hour, 3 GB for two).",
     )
 
     formats: tuple[str, ...] | str = Field(
