@@ -70,7 +70,7 @@ class _Bench:
         """What 100,000 recordings leave behind that were taken up and went through every stage."""
         from caseprep_pipelines.catalog import registry
         from caseprep_pipelines.catalog.progress import UPLOAD_SENSOR
-        from caseprep_pipelines.embedded import add_partitions
+        from caseprep_pipelines.partitions import add_partitions
         from caseprep_pipelines.storage.keys import origin_digest_of_object
 
         seen = {self.pipeline.objects.uri(_bucket.name(n)): n for n in range(KNOWN)}

@@ -20,7 +20,8 @@ def register(
 ) -> dict[str, int]:
     """Registers an archive and adds its partitions; refusals go to standard error, a line each."""
     from caseprep_pipelines.archive import manifests, registering
-    from caseprep_pipelines.embedded import add_partitions, open_instance
+    from caseprep_pipelines.embedded import open_instance
+    from caseprep_pipelines.partitions import add_partitions
     from caseprep_pipelines.resources.pipeline import s3_client
 
     buckets = manifests.Buckets(lambda: s3_client(pipeline.settings))

@@ -18,7 +18,8 @@ def prepare() -> None:
     from caseprep_pipelines.automation.intake import sha256_of
     from caseprep_pipelines.catalog import registry
     from caseprep_pipelines.demo import demo_recordings, write_matters
-    from caseprep_pipelines.embedded import add_partitions, open_instance
+    from caseprep_pipelines.embedded import open_instance
+    from caseprep_pipelines.partitions import add_partitions
     from caseprep_pipelines.resources.pipeline import Pipeline
     from caseprep_pipelines.settings import read_settings
     from caseprep_pipelines.storage.keys import origin_digest_of_file

@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 #: Recordings that go through all stages together: enough to share a run's overhead, few enough to see results early.
 CHUNK = 50
 
-#: Partitions that are added in one statement: Dagster hands all of them to the database as parameters, and SQLite takes
-#: no more than 32,766, PostgreSQL 65,535.
-ADD_AT_ONCE = 5000
-
 _UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -115,18 +111,6 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
         dead.append(run.run_id)
     return dead
-
-
-def add_partitions(pipeline: "Pipeline", instance: dg.DagsterInstance) -> int:
-    """Adds the partitions that the registry holds and Dagster does not; returns how many."""
-    from caseprep_pipelines.catalog import registry
-
-    pending = registry.pending_partitions(pipeline.catalog)
-    for start in range(0, len(pending), ADD_AT_ONCE):
-        some = pending[start : start + ADD_AT_ONCE]
-        instance.add_dynamic_partitions(pipeline.settings.partition_set, some)
-        registry.mark_partitions_added(pipeline.catalog, some)
-    return len(pending)
 
 
 def drive(

@@ -71,7 +71,8 @@ def run_demo(out: Path, reporter: "Reporter") -> list[Entry]:
 def export(pipeline: "Pipeline", wanted: str, formats: tuple[str, ...], out: Path) -> list[Path]:
     """Renders a finished transcript again in these formats, as a new version of its exports, into `out`."""
     from caseprep_pipelines.catalog import registry
-    from caseprep_pipelines.embedded import add_partitions, drive, open_instance
+    from caseprep_pipelines.embedded import drive, open_instance
+    from caseprep_pipelines.partitions import add_partitions
     from caseprep_pipelines.resources.pipeline import Pipeline
 
     row = one_recording(pipeline, wanted)
@@ -123,8 +124,9 @@ def _files(paths: Sequence[Path]) -> list[Path]:
 
 def _run_inputs(settings: Settings, inputs: Sequence[Input], out: Path, reporter: "Reporter") -> list[Entry]:
     from caseprep_pipelines.catalog import registry
-    from caseprep_pipelines.embedded import add_partitions, drive, open_instance
+    from caseprep_pipelines.embedded import drive, open_instance
     from caseprep_pipelines.models.pins import checked
+    from caseprep_pipelines.partitions import add_partitions
     from caseprep_pipelines.renditions.formats import check_formats
     from caseprep_pipelines.resources.pipeline import Pipeline
 

@@ -52,7 +52,7 @@ def evaluate(pipeline: "Pipeline", instance: dg.DagsterInstance, now: datetime) 
     from caseprep_pipelines.assets import STAGES
     from caseprep_pipelines.automation.state import read_states
     from caseprep_pipelines.catalog import speed, waiting
-    from caseprep_pipelines.embedded import add_partitions
+    from caseprep_pipelines.partitions import add_partitions
 
     settings, catalog = pipeline.settings, pipeline.catalog
     hours = archive.window(settings)

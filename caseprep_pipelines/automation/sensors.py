@@ -98,7 +98,7 @@ def evaluate(
     from caseprep_pipelines.assets import STAGES
     from caseprep_pipelines.automation.state import read_states
     from caseprep_pipelines.catalog import progress, registry
-    from caseprep_pipelines.embedded import add_partitions
+    from caseprep_pipelines.partitions import add_partitions
 
     intake = look(pipeline, now)
     add_partitions(pipeline, instance)
