@@ -15,8 +15,8 @@ from benchmarks._made_models import TOKENS, make_whisper
 from benchmarks.common import RATE, clean_environment, demo_speech
 from caseprep_pipelines.audio.documents import ChannelAudio, NormalizedAudio
 
-CLIPS = 60
-LONG_MINUTES = 20
+CLIPS = 40
+LONG_MINUTES = 10
 ROUNDS = 3
 
 #: Both load everything before the clock starts, are warm, and are handed decoded audio; greedy, the same limit on

@@ -209,7 +209,9 @@ class WhisperTranscriber:
             hotwords=", ".join(asked.hotwords) or None,
             vad_filter=False,
             clip_timestamps=[
-                {"start": place, "end": place + len(samples) / SAMPLE_RATE}
+                # half a sample more: faster-whisper rounds down, and would leave the last one out here and there,
+                # depending on the place in the buffer, hence on the clip's neighbours
+                {"start": place, "end": place + (len(samples) + 0.5) / SAMPLE_RATE}
                 for place, (_, samples) in zip(places, heard, strict=True)
             ],
             batch_size=len(heard),

@@ -200,7 +200,7 @@ def test_the_demo_model_hears_what_was_said(deposition: DemoRecording, transcrib
 
 
 def test_results_do_not_depend_on_batches_threads_or_neighbours(
-    roadside: DemoRecording, jail_call: DemoRecording, transcriber: WhisperTranscriber
+    roadside: DemoRecording, jail_call: DemoRecording, deposition: DemoRecording, transcriber: WhisperTranscriber
 ) -> None:
     def heard(batch_size: int, workers: int, *recordings: DemoRecording) -> list[bytes]:
         bent = replace(transcriber, batch=BatchSize(batch_size), workers=workers)
@@ -209,9 +209,11 @@ def test_results_do_not_depend_on_batches_threads_or_neighbours(
         results = [done[id(recording)] for recording in recordings]
         return [raw.to_bytes() for raw in results if isinstance(raw, RawTranscript)]
 
-    alone = heard(1, 1, roadside) + heard(1, 1, jail_call)
-    assert heard(3, 2, roadside, jail_call) == alone
-    assert heard(16, 1, jail_call, roadside) == alone[::-1]
+    recordings = (roadside, jail_call, deposition)
+    alone = [raw for recording in recordings for raw in heard(1, 1, recording)]
+    for batch_size, workers in ((2, 2), (8, 1), (16, 2)):
+        assert heard(batch_size, workers, *recordings) == alone
+    assert heard(16, 1, *recordings[::-1]) == alone[::-1]
 
 
 def test_a_model_is_loaded_once(transcriber: WhisperTranscriber) -> None:
