@@ -87,7 +87,7 @@ class Settings(BaseSettings):
     min_speakers: int | None = Field(default=None, ge=1, description="Fewest speakers to look for.")
     max_speakers: int | None = Field(default=None, ge=1, description="Most speakers to look for.")
     diarization_window_seconds: float = Field(
-        default=2700.0,
+        default=1800.0,
         ge=60,
         le=7200,
         description="Longest stretch that is diarized at once; clustering's memory grows with its square (0.8 GB for "

@@ -403,6 +403,18 @@ def run_many(
     pipeline: Pipeline, stage: Stage, keys: Sequence[str], run_id: str
 ) -> Iterator[tuple[str, Done | Fault | ConfigurationError]]:
     """Every recording's end. One that fails does not stop the others."""
+    try:
+        yield from _worked(pipeline, stage, keys, run_id)
+    finally:
+        if stage.gpu:
+            from caseprep_pipelines.speech.engines import give_back_memory
+
+            give_back_memory()
+
+
+def _worked(
+    pipeline: Pipeline, stage: Stage, keys: Sequence[str], run_id: str
+) -> Iterator[tuple[str, Done | Fault | ConfigurationError]]:
     if stage.make_many is not None:
         yield from _streamed(pipeline, stage, keys, run_id)
         return

@@ -25,6 +25,7 @@ from caseprep_pipelines.speech.diarizer import (
     WindowTurns,
 )
 from caseprep_pipelines.speech.documents import DiarizationSettings, RawTranscript, Span, SpeakerTurns, Turn
+from caseprep_pipelines.speech.engines import give_back_memory
 from caseprep_pipelines.speech.linking import LINKING_THRESHOLD, link
 from caseprep_pipelines.speech.transcriber import Progress, no_progress
 from caseprep_pipelines.speech.voice_activity import FRAME_SECONDS, Frames, frame_powers
@@ -83,15 +84,18 @@ def diarize(
     )
     # not everybody need speak in every window, so the lower bound holds for the whole only
     within = options if len(spans) == 1 else DiarizeOptions(None, options.max_speakers, options.window_seconds)
-    said = [
-        diarizer.diarize(
-            _mixed(folder, channels, span),
-            within,
-            lambda seconds, before=span.start: progress(before + seconds),  # type: ignore[misc]
-            savings(number) if savings is not None else None,
+    said = []
+    for number, span in enumerate(spans):
+        said.append(
+            diarizer.diarize(
+                _mixed(folder, channels, span),
+                within,
+                lambda seconds, before=span.start: progress(before + seconds),  # type: ignore[misc]
+                savings(number) if savings is not None else None,
+            )
         )
-        for number, span in enumerate(spans)
-    ]
+        if len(spans) > 1:
+            give_back_memory()
     labels = _people(said, options)
     lowest = channels[0].index if channels else 0
     turns, exclusive = (

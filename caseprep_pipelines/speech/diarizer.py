@@ -18,7 +18,7 @@ class DiarizeOptions:
 
     min_speakers: int | None = None
     max_speakers: int | None = None
-    window_seconds: float = 2700.0
+    window_seconds: float = 1800.0
     """Longest stretch that is diarized at once; clustering takes 8·N² bytes for N voices in chunks, which are some
     1.5 a second."""
 

@@ -3,7 +3,11 @@
 The engines read these variables when they are imported, so every function that imports one calls `keep_private` first.
 """
 
+import ctypes
+import gc
 import os
+import sys
+from contextlib import suppress
 
 
 def keep_private() -> None:
@@ -12,6 +16,17 @@ def keep_private() -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ["DO_NOT_TRACK"] = "1"
+
+
+def give_back_memory() -> None:
+    """Returns to the system and to the GPU what a finished piece of work no longer needs: the C library keeps freed
+    memory for itself, and so does torch, while the next stage or another process may be short of it."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)  # glibc's; others have none
 
 
 def device_name(kind: str) -> str:
