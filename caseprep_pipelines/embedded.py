@@ -4,6 +4,7 @@ The instance is the one of `DAGSTER_HOME`, shared with `make dev`. What runs nex
 what a stage does stands in `assets`.
 """
 
+import fcntl
 import os
 import shutil
 import socket
@@ -60,7 +61,10 @@ def open_instance(home: Path) -> dg.DagsterInstance:
             "on this machine"
         ) from None
     os.environ["DAGSTER_HOME"] = str(home)
-    instance = dg.DagsterInstance.get()
+    with (home / ".opening").open("w") as turn:
+        # Dagster makes its SQLite tables without asking who else does: of two that begin in a new home one failed
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        instance = dg.DagsterInstance.get()
     fail_dead_runs(instance)
     return instance
 
