@@ -20,7 +20,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from pyannote.audio.pipelines import SpeakerDiarization
-from pyannote.core import SlidingWindowFeature
+from pyannote.core import SlidingWindow, SlidingWindowFeature
 
 from caseprep_pipelines.speech.diarizer import SAVE_SECONDS, Savings
 
@@ -44,7 +44,6 @@ class StackedSpeakerDiarization(SpeakerDiarization):
         kept = _Kept(file.get("savings"), _SEGMENTED)
         done = kept.values
         size = _RANGE_BATCHES * self._segmentation.batch_size
-        said: SlidingWindowFeature | None = None
         for first in range(0, chunks, size):
             following = min(first + size, chunks)
             if not all(chunk in done for chunk in range(first, following)):
@@ -58,7 +57,10 @@ class StackedSpeakerDiarization(SpeakerDiarization):
                 hook("segmentation", None, total=chunks, completed=following)
         kept.save()
         data = np.stack([done[chunk] for chunk in range(chunks)])
-        return SlidingWindowFeature(data, said.sliding_window if said is not None else self._chunk_window())
+        # as upstream, also where no chunk was left to ask the network about
+        return SlidingWindowFeature(
+            data, SlidingWindow(start=0.0, duration=self._segmentation.duration, step=self._segmentation.step)
+        )
 
     def get_embeddings(
         self,
@@ -99,11 +101,6 @@ class StackedSpeakerDiarization(SpeakerDiarization):
         for chunk in speaking:
             embeddings[chunk] = kept.values[chunk]
         return embeddings
-
-    def _chunk_window(self) -> Any:
-        from pyannote.core import SlidingWindow
-
-        return SlidingWindow(start=0.0, duration=self._segmentation.duration, step=self._segmentation.step)
 
     def _masks(self, segmentations: SlidingWindowFeature, exclude_overlap: bool) -> np.ndarray:
         """Shape `(chunks, speakers, frames)`: where each speaker talks, alone where that is long enough."""
