@@ -26,6 +26,17 @@ def message(*records: dict[str, Any]) -> str:
     return json.dumps({"Records": list(records)})
 
 
+def bridged(key: str, bucket: str = "evidence", event: str = "Object Created") -> str:
+    """As EventBridge hands it on."""
+    detail = {
+        "version": "0",
+        "bucket": {"name": bucket},
+        "object": {"key": key, "size": 1, "sequencer": "0A"},
+        "reason": "PutObject",
+    }
+    return json.dumps({"version": "0", "detail-type": event, "source": "aws.s3", "detail": detail})
+
+
 def read(body: str) -> Announcement:
     return read_announcement(body, "evidence", "root/", "incoming/")
 
@@ -49,6 +60,17 @@ def test_an_envelope_of_sns_is_opened() -> None:
     assert read(body).names == {CALL}
 
 
+@pytest.mark.parametrize("name", ["call.wav", "call 1+2 100%.wav", "ä & b%20c.wav"])
+def test_what_came_through_eventbridge_is_looked_at_under_its_name_as_it_is(name: str) -> None:
+    said = read(bridged(f"root/incoming/2024-cv-1/{name}"))
+    assert f"incoming/2024-cv-1/{name}" in said.names
+    assert not said.foreign
+
+
+def test_a_key_that_is_encoded_on_eventbridge_is_looked_at_too() -> None:
+    assert CALL.replace("call", "a call") in read(bridged("root/incoming/2024-cv-1/a+call.wav")).names
+
+
 def test_a_message_may_announce_several() -> None:
     body = message(record(f"root/{CALL}"), record("root/incoming/loose.wav"))
     assert read(body).names == {CALL, "incoming/loose.wav"}
@@ -64,6 +86,8 @@ def test_a_message_may_announce_several() -> None:
         message(record("root/incoming/2024-cv-1/matter.toml")),
         message(record("root/incoming/2024-cv-1/call.wav.part")),
         json.dumps({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "evidence"}),
+        bridged(f"root/{CALL}", event="Object Deleted"),
+        bridged("root/derived/transcript/x/1/transcript.json"),
     ],
 )
 def test_what_is_ours_and_announces_no_recording_is_done_with(body: str) -> None:
@@ -82,6 +106,9 @@ def test_what_is_ours_and_announces_no_recording_is_done_with(body: str) -> None
         '{"Records": [{"s3": {"bucket": {"name": "evidence"}, "object": {"key": "\\ud800"}}, "eventName": "x"}]}',
         message(record(f"root/{CALL}", bucket="another")),
         json.dumps({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "another"}),
+        bridged(f"root/{CALL}", bucket="another"),
+        '{"source": "aws.s3", "detail": {}}',
+        '{"source": "aws.s3", "detail": {"bucket": {"name": "evidence"}, "object": {"key": 1}}, "detail-type": ""}',
         "[" * 100_000,
     ],
 )
@@ -100,7 +127,20 @@ JSON = st.recursive(
         st.lists(inside, max_size=3)
         | st.dictionaries(
             st.sampled_from(
-                ["Records", "s3", "bucket", "name", "object", "key", "eventName", "Type", "Message", "Event"]
+                [
+                    "Records",
+                    "s3",
+                    "bucket",
+                    "name",
+                    "object",
+                    "key",
+                    "eventName",
+                    "Type",
+                    "Message",
+                    "Event",
+                    "source",
+                    "detail",
+                ]
             ),
             inside,
             max_size=4,
