@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from caseprep_pipelines.assets import STAGES
+from caseprep_pipelines.assets import STAGES, batches
 from caseprep_pipelines.assets.archive_report import archive_report_asset
 from caseprep_pipelines.assets.stage import stage_asset
 from caseprep_pipelines.automation.archive_sensor import archive_sensor
@@ -23,6 +23,7 @@ def build_defs(
     """Fresh definitions; tests and the embedded runner hand in their own settings and pipeline."""
     settings = settings or read_settings()
     pipeline = pipeline or Pipeline(settings)
+    batches(settings)  # wrong ones are told here, where a person reads it, rather than by a run
     partitions = recordings_partitions(settings)
     assets = [stage_asset(stage, settings, partitions) for stage in STAGES]
     report = archive_report_asset(settings)

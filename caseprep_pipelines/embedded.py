@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from caseprep_pipelines.automation.decisions import Ask, contiguous_ranges, next_work
+from caseprep_pipelines.automation.decisions import Ask, contiguous_ranges, next_work, pieces
 from caseprep_pipelines.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -162,9 +162,12 @@ def _new_asks(pipeline: "Pipeline", chunk: list[str], names: list[str], tried: s
 
 
 def _execute(job: dg.JobDefinition, instance: dg.DagsterInstance, pipeline: "Pipeline", ask: Ask) -> None:
+    from caseprep_pipelines.assets import batches
+
     prefix = [part for part in pipeline.settings.asset_key_prefix.split("/") if part]
     order = instance.get_dynamic_partitions(pipeline.settings.partition_set)
-    for keys in contiguous_ranges(list(ask.partitions), order):
+    most = batches(pipeline.settings)[ask.stage]
+    for keys in (keys for group in contiguous_ranges(ask.partitions, order) for keys in pieces(group, most)):
         range_tags = {"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[-1]}
         result = job.execute_in_process(
             instance=instance,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from platformdirs import user_data_path, user_state_path
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from caseprep_pipelines.errors import ConfigurationError
@@ -49,6 +49,11 @@ class Settings(BaseSettings):
         description="Where files lie while they are worked on; by default the system's temporary directory.",
     )
     partition_set: str = Field(default="recordings", description="Name of the dynamic partition set.")
+    stage_batches: str = Field(
+        default="",
+        description="Most recordings in one run of a stage, where [its own number](architecture.md#runs) does not fit: "
+        "such as `raw_transcript=100,speaker_turns=80`; another number for every stage.",
+    )
     asset_key_prefix: str = Field(
         default="",
         description="Prefix of every asset key, parts separated by `/`; lets an archive be split over code locations.",
@@ -126,6 +131,53 @@ class Settings(BaseSettings):
     sensor_interval_seconds: int = Field(default=30, ge=5, description="How often an upload sensor looks.")
     sensor_max_new: int = Field(default=200, ge=1, description="Most recordings that one sensor tick takes up.")
 
+    executor: Literal["in-process", "kubernetes"] = Field(
+        default="in-process",
+        description="Where a run's steps are executed: all in the run's own process, or each in a pod of its own. The "
+        "settings from here to `CASEPREP_KUBERNETES_NAMESPACE` are about those pods.",
+    )
+    cpu_image: str | None = Field(
+        default=None, description="Image of the steps that need no GPU; by default the code location's own."
+    )
+    gpu_image: str | None = Field(
+        default=None, validate_default=True, description="Image of the steps that need a GPU; must be named for pods."
+    )
+    gpu_resource: str = Field(
+        default="nvidia.com/gpu",
+        description="What such a step asks a node for: a whole GPU, a slice such as `nvidia.com/mig-1g.10gb`, or a share "
+        "as the device plugin calls it, such as `nvidia.com/gpu.shared`.",
+    )
+    gpu_product: str | None = Field(
+        default=None, description="Only nodes with this GPU, as their label `nvidia.com/gpu.product` names it."
+    )
+    gpu_capacity: Literal["any", "spot", "prefer-spot", "on-demand"] = Field(
+        default="any", description="Which nodes, by their label `caseprep.io/capacity` (`spot` or `on-demand`)."
+    )
+    gpu_runtime_class: str | None = Field(
+        default=None, description="RuntimeClass of GPU pods, where the node's default runtime does not know GPUs."
+    )
+    models_volume: str = Field(
+        default="claim:caseprep-models",
+        description="What GPU pods mount at `/models`: `claim:NAME` or `image:REFERENCE`.",
+    )
+    work_gigabytes: int = Field(
+        default=50, ge=1, description="Most disk space that a step's pod may fill, in GiB; longer recordings need more."
+    )
+    workers: int | None = Field(
+        default=None,
+        ge=1,
+        description="Recordings that one CPU step works on at once; by default as many as the machine has cores.",
+    )
+    step_hours: float = Field(default=12.0, gt=0, description="A step's pod that runs for longer is stopped.")
+    pending_minutes: float = Field(
+        default=60.0,
+        gt=0,
+        description="A step whose pod finds no node for this long fails; a shortage of GPUs should end sooner.",
+    )
+    kubernetes_namespace: str = Field(
+        default="caseprep", description="Namespace that `caseprep doctor --cluster` looks at."
+    )
+
     gpu_instance: str = Field(
         default="g6.xlarge",
         description="Instance that GPU stages run on, whose price the report on cost counts with; a name from the "
@@ -180,6 +232,27 @@ class Settings(BaseSettings):
             raise ValueError("must be a directory or s3://bucket/prefix")
         return str(Path(value).expanduser())
 
+    @field_validator("gpu_image")
+    @classmethod
+    def _named_for_pods(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if not value and info.data.get("executor") == "kubernetes":
+            raise ValueError("must name the image of GPU steps where CASEPREP_EXECUTOR is kubernetes")
+        return value
+
+    @field_validator("models_volume")
+    @classmethod
+    def _claim_or_image(cls, value: str) -> str:
+        if not re.fullmatch(r"(claim:[a-z0-9][a-z0-9.-]*|image:\S+)", value):
+            raise ValueError("must be claim:NAME or image:REFERENCE")
+        return value
+
+    @field_validator("stage_batches")
+    @classmethod
+    def _numbers_by_name(cls, value: str) -> str:
+        if value and not re.fullmatch(r" *\w+ *= *[1-9]\d* *(, *\w+ *= *[1-9]\d* *)*", value):
+            raise ValueError("must be names and numbers such as raw_transcript=100,speaker_turns=80")
+        return value
+
     @field_validator("archive_window_start", "archive_window_end")
     @classmethod
     def _time_of_day(cls, value: str) -> str:
@@ -201,6 +274,12 @@ class Settings(BaseSettings):
     def _split_formats(cls, value: tuple[str, ...] | str) -> tuple[str, ...]:
         parts = value.split(",") if isinstance(value, str) else value
         return tuple(part.strip() for part in parts if part.strip())
+
+    @property
+    def batches(self) -> dict[str, int]:
+        """`stage_batches` by the stage's name."""
+        pairs = (part.split("=") for part in self.stage_batches.split(",") if part)
+        return {name.strip(): int(number) for name, number in pairs}
 
     @property
     def remote(self) -> bool:

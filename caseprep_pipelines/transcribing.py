@@ -123,6 +123,7 @@ def _files(paths: Sequence[Path]) -> list[Path]:
 
 
 def _run_inputs(settings: Settings, inputs: Sequence[Input], out: Path, reporter: "Reporter") -> list[Entry]:
+    from caseprep_pipelines.assets import batches
     from caseprep_pipelines.catalog import registry
     from caseprep_pipelines.embedded import drive, open_instance
     from caseprep_pipelines.models.pins import checked
@@ -131,6 +132,7 @@ def _run_inputs(settings: Settings, inputs: Sequence[Input], out: Path, reporter
     from caseprep_pipelines.resources.pipeline import Pipeline
 
     check_formats(settings.formats)
+    batches(settings)
     out = _usable(out)
     pipeline = Pipeline(settings, progress=reporter.progress)
     # both are looked up and compared with their digests before any work, so that a wrong one costs nobody an hour

@@ -8,8 +8,9 @@ import dagster as dg
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from caseprep_pipelines.assets import STAGES
+from caseprep_pipelines.assets import STAGES, batches
 from caseprep_pipelines.definitions import build_defs
+from caseprep_pipelines.errors import ConfigurationError
 from caseprep_pipelines.settings import read_settings
 from caseprep_pipelines_tests.conftest import environment
 
@@ -45,10 +46,34 @@ def test_every_asset_says_what_it_is(defs: dg.Definitions) -> None:
         assert spec.code_version
 
 
-def test_every_stage_has_its_own_batch() -> None:
+def test_every_stages_batch_is_a_setting(tmp_path: Path) -> None:
+    settings = read_settings(storage=str(tmp_path), stage_batches="raw_transcript=7, speaker_turns=1")
+    graph = build_defs(settings).resolve_asset_graph()
+    shown = {key.path[-1]: graph.get(key).backfill_policy for key in graph.get_all_asset_keys()}
+    runs_of = {name: policy.max_partitions_per_run for name, policy in shown.items() if policy}
+    assert runs_of == batches(settings)
+    assert runs_of == {**batches(read_settings(storage=str(tmp_path))), "raw_transcript": 7, "speaker_turns": 1}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("raw_transcript=40", "raw_transcript and speaker_turns would both have 40"),
+        ("transcripts=7", "no stage transcripts"),
+        ("raw_transcript=0", "raw_transcript=100"),
+        ("raw_transcript", "raw_transcript=100"),
+    ],
+)
+def test_batches_that_cannot_work_are_refused_with_their_variable(tmp_path: Path, wrong: str, said: str) -> None:
     """With equal ones Dagster merges stages into one run, where one failure fails what follows for all."""
-    batches = [stage.batch for stage in STAGES]
-    assert len(set(batches)) == len(batches)
+    with pytest.raises(ConfigurationError, match="CASEPREP_STAGE_BATCHES") as caught:
+        build_defs(read_settings(storage=str(tmp_path), stage_batches=wrong))
+    assert said in str(caught.value)
+
+
+def test_every_stages_own_batch_is_documented() -> None:
+    documented = (Path(__file__).parent.parent / "docs" / "architecture.md").read_text()
+    assert ", ".join(f"{stage.name} {stage.batch}" for stage in STAGES) in " ".join(documented.split()).replace("`", "")
 
 
 def test_models_and_settings_that_shape_products_are_in_the_code_version(tmp_path: Path) -> None:

@@ -8,8 +8,12 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from caseprep_pipelines.embedded import fail_dead_runs, open_instance, process_tags
+from caseprep_pipelines.catalog import registry
+from caseprep_pipelines.embedded import drive, fail_dead_runs, open_instance, process_tags
 from caseprep_pipelines.errors import ConfigurationError
+from caseprep_pipelines.partitions import add_partitions
+from caseprep_pipelines.resources.pipeline import Pipeline
+from caseprep_pipelines.settings import read_settings
 
 
 @pytest.fixture
@@ -68,3 +72,23 @@ def test_an_operators_own_configuration_is_kept(tmp_path: Path, monkeypatch: pyt
     open_instance(tmp_path)
     assert (tmp_path / "dagster.yaml").read_text() == own
     assert os.environ["DAGSTER_HOME"] == str(tmp_path)
+
+
+def test_a_commands_runs_are_no_larger_than_the_stages_batch(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    pipeline = Pipeline(
+        read_settings(storage=str(tmp_path / "storage"), model="demo", diarization="demo",
+                      stage_batches="source_recording=2")
+    )  # fmt: skip
+    (tmp_path / "empty.wav").write_bytes(b"")
+    new = [
+        registry.NewRecording("2024-cv-1", "empty.wav", str(tmp_path / "empty.wav"), f"{n:064x}"[::-1])
+        for n in range(3)
+    ]
+    keys = [entry.partition for entry in registry.register(pipeline.catalog, new, "transcribe")]
+    add_partitions(pipeline, instance)
+    drive(pipeline, instance, keys, ["source_recording"])
+    begun = [
+        run.tags.get("dagster/asset_partition_range_start") or run.tags.get("dagster/partition")
+        for run in instance.get_runs(ascending=True)
+    ]
+    assert begun == [keys[0], keys[2]]

@@ -97,8 +97,7 @@ class Stage:
     description: str
     kinds: frozenset[str]
     batch: int
-    """Recordings in one run of a backfill. Every stage has another number: with equal ones Dagster merges stages into
-    one run, where one failure fails the later stages of all its recordings."""
+    """Most recordings in one run, where the settings name no other number."""
     make: Callable[["Recording"], Made] | None = None
     """The stage for one recording."""
     make_many: Callable[[Iterable["Recording"]], Iterator[tuple["Recording", Made | Exception]]] | None = None
@@ -117,6 +116,10 @@ class Stage:
     """Raised when the stage's code makes other products from the same inputs."""
     after: Callable[["Recording", ProductVersion, Document], None] | None = None
     """Runs after the durable write, also when the product was there already; must be idempotent."""
+
+    def batch_in(self, settings: Settings) -> int:
+        """Most recordings in one run."""
+        return settings.batches.get(self.name, self.batch)
 
     def matter_digest(self, matter: Matter) -> str:
         """Digest of what the stage takes from the matter's settings; stands among the product's inputs."""
@@ -436,7 +439,7 @@ def _worked(
         yield from ((key, work(key)) for key in keys)
         return
     _ = pipeline.products, pipeline.catalog  # opened once, before threads could do it twice
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    with ThreadPoolExecutor(pipeline.settings.workers or os.cpu_count()) as threads:
         try:
             yield from zip(keys, threads.map(work, keys), strict=True)
         finally:
@@ -558,7 +561,7 @@ def stage_asset(stage: Stage, settings: Settings, partitions: dg.PartitionsDefin
             kinds=set(stage.kinds),
             group_name="recordings",
             code_version=stage.code_version(settings),
-            backfill_policy=dg.BackfillPolicy.multi_run(stage.batch),
+            backfill_policy=dg.BackfillPolicy.multi_run(stage.batch_in(settings)),
             check_specs=[
                 dg.AssetCheckSpec(
                     name=name,

@@ -13,7 +13,14 @@ import dagster as dg
 from caseprep_pipelines.automation import archive
 from caseprep_pipelines.automation.archive import Amount, Choice
 from caseprep_pipelines.automation.decisions import Ask, RunPlan, next_work, plan_runs
-from caseprep_pipelines.automation.sensors import LOOK_AT, PRIORITY, RUSH_PRIORITY, partitions_in_flight, request
+from caseprep_pipelines.automation.sensors import (
+    LOOK_AT,
+    PRIORITY,
+    RUSH_PRIORITY,
+    claimed,
+    partitions_in_flight,
+    request,
+)
 from caseprep_pipelines.automation.windows import Night, next_night, night_at
 from caseprep_pipelines.settings import Settings
 
@@ -49,7 +56,7 @@ def archive_sensor(settings: Settings, assets: Sequence[dg.AssetsDefinition]) ->
 
 def evaluate(pipeline: "Pipeline", instance: dg.DagsterInstance, now: datetime) -> dg.SensorResult | dg.SkipReason:
     """One tick."""
-    from caseprep_pipelines.assets import STAGES
+    from caseprep_pipelines.assets import STAGES, batches
     from caseprep_pipelines.automation.state import read_states
     from caseprep_pipelines.catalog import speed, waiting
     from caseprep_pipelines.partitions import add_partitions
@@ -84,17 +91,16 @@ def evaluate(pipeline: "Pipeline", instance: dg.DagsterInstance, now: datetime) 
     )
     known = {candidate.partition: candidate for candidate in (*begun, *choice.begun)}
     in_order = [partition for partition in order if partition in known]
-    asks = next_work(in_order, stages, states, flying, now)
-    won = waiting.claim(catalog, ((p, ask.stage) for ask in asks for p in ask.partitions), now)
+    asks = claimed(pipeline, instance, next_work(in_order, stages, states, flying, now), order, now)
     entering = {candidate.partition: archive.amount(candidate, rates) for candidate in choice.begun}
     requests: list[dg.RunRequest] = []
     for urgent in (True, False):
         ours = [
             Ask(ask.stage, mine)
             for ask in asks
-            if (mine := tuple(p for p in ask.partitions if (p, ask.stage) in won and known[p].rush == urgent))
+            if (mine := tuple(p for p in ask.partitions if known[p].rush == urgent))
         ]
-        plans = plan_runs(ours, stages, order, {stage.name: stage.batch for stage in STAGES})
+        plans = plan_runs(ours, stages, order, batches(settings))
         requests.extend(_request(plan, pipeline, night, entering, urgent=urgent) for plan in plans)
     if not requests:
         return dg.SkipReason(_why_nothing(choice, len(begun), len(flying)))

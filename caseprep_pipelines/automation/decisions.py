@@ -101,9 +101,13 @@ def plan_runs(
                 remaining = tuple(stages[stages.index(ask.stage) :])
                 plans.extend(RunPlan(remaining, (partition,)) for partition in group)
                 continue
-            size = batches[ask.stage]
-            plans.extend(RunPlan((ask.stage,), tuple(group[i : i + size])) for i in range(0, len(group), size))
+            plans.extend(RunPlan((ask.stage,), piece) for piece in pieces(group, batches[ask.stage]))
     return plans
+
+
+def pieces(group: Sequence[str], most: int) -> list[tuple[str, ...]]:
+    """Neighbours cut into runs of at most so many."""
+    return [tuple(group[i : i + most]) for i in range(0, len(group), most)]
 
 
 def contiguous_ranges(partitions: Iterable[str], order: Iterable[str]) -> list[list[str]]:

@@ -95,7 +95,7 @@ def evaluate(
     pipeline: "Pipeline", instance: dg.DagsterInstance, now: datetime, look: Look = take_new
 ) -> dg.SensorResult | dg.SkipReason:
     """One tick of an upload sensor, which looks for uploads by `look`."""
-    from caseprep_pipelines.assets import STAGES
+    from caseprep_pipelines.assets import STAGES, batches
     from caseprep_pipelines.automation.state import read_states
     from caseprep_pipelines.catalog import progress, registry
     from caseprep_pipelines.partitions import add_partitions
@@ -105,13 +105,9 @@ def evaluate(
     stages = [stage.name for stage in STAGES]
     unfinished = progress.unfinished(pipeline.catalog, stages[-1], LOOK_AT)
     order = instance.get_dynamic_partitions(pipeline.settings.partition_set) if unfinished else []
-    asks = next_work(
-        unfinished,
-        stages,
-        read_states(pipeline, unfinished, settings_matter=False),
-        partitions_in_flight(instance, pipeline.settings.partition_set, order) if unfinished else set(),
-        now,
-    )
+    flying = partitions_in_flight(instance, pipeline.settings.partition_set, order) if unfinished else set()
+    states = read_states(pipeline, unfinished, settings_matter=False)
+    asks = claimed(pipeline, instance, next_work(unfinished, stages, states, flying, now), order, now)
     rows = registry.recordings(pipeline.catalog, [partition for ask in asks for partition in ask.partitions])
     rush = set(rush_matters(pipeline, {row.matter for row in rows.values()}))
     requests: list[dg.RunRequest] = []
@@ -121,7 +117,7 @@ def evaluate(
             for ask in asks
             if (mine := tuple(p for p in ask.partitions if (rows[p].matter in rush) == urgent))
         ]
-        plans = plan_runs(ours, stages, order, {stage.name: stage.batch for stage in STAGES})
+        plans = plan_runs(ours, stages, order, batches(pipeline.settings))
         requests.extend(request(plan, pipeline, {PRIORITY: RUSH_PRIORITY} if urgent else {}) for plan in plans)
     if not requests:
         return dg.SkipReason(
@@ -130,6 +126,32 @@ def evaluate(
             + (f"; {intake.foreign} messages are not about this bucket" if intake.foreign else "")
         )
     return dg.SensorResult(run_requests=requests)
+
+
+def claimed(
+    pipeline: "Pipeline", instance: dg.DagsterInstance, asks: Sequence[Ask], order: Sequence[str], now: datetime
+) -> list[Ask]:
+    """What of it is ours to ask for, whoever else asks at the same time: two sensors that were both on, each right in
+    what it had read, once ran the same recordings side by side.
+
+    What is claimed is looked at again: between the look and the claim another one's run may have begun, then it is in
+    flight, or even ended, and then what it made is there.
+    """
+    from caseprep_pipelines.assets import STAGES
+    from caseprep_pipelines.automation.state import read_states
+    from caseprep_pipelines.catalog import waiting
+
+    there = set(order)
+    wanted = {(p, ask.stage) for ask in asks for p in ask.partitions if p in there}
+    if not wanted:
+        return []
+    won = waiting.claim(pipeline.catalog, wanted, now)
+    ours = [p for p in order if any((p, ask.stage) in won for ask in asks)]
+    flying = partitions_in_flight(instance, pipeline.settings.partition_set, order)
+    states = read_states(pipeline, ours, settings_matter=False)
+    again = next_work(ours, [stage.name for stage in STAGES], states, flying, now)
+    mine = (Ask(ask.stage, tuple(p for p in ask.partitions if (p, ask.stage) in won)) for ask in again)
+    return [ask for ask in mine if ask.partitions]
 
 
 def partitions_in_flight(instance: dg.DagsterInstance, partition_set: str, order: Sequence[str]) -> set[str]:
