@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import soundfile
 
-RATE = 16_000
+from caseprep_pipelines.demo.calls import RATE, demo_speech
 
 
 @contextmanager
@@ -65,23 +65,6 @@ def run_watched(command: Sequence[str], environment: dict[str, str]) -> tuple[fl
         assert process.stderr is not None
         sys.exit(f"{command[0]} ended with {process.returncode}: {process.stderr.read().decode()[-2000:]}")
     return time.perf_counter() - started, largest, together
-
-
-def demo_speech() -> np.ndarray:
-    """About two minutes of the demo's own speech, mono, 16 kHz."""
-    import av
-
-    from caseprep_pipelines.demo import demo_recordings
-
-    pieces = []
-    for demo in demo_recordings():
-        if demo.status != "done":
-            continue
-        with av.open(str(demo.path)) as container:
-            resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
-            for frame in container.decode(audio=0):
-                pieces.extend(out.to_ndarray().reshape(-1) for out in resampler.resample(frame))
-    return np.concatenate(pieces)
 
 
 def write_long_recording(path: Path, hours: float, channels: int) -> None:

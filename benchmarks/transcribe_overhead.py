@@ -6,11 +6,9 @@ import time
 from pathlib import Path
 from statistics import median
 
-import numpy as np
-import soundfile
-
 from benchmarks import Result
-from benchmarks.common import RATE, clean_environment, demo_speech, run_watched
+from benchmarks.common import clean_environment, run_watched
+from caseprep_pipelines.demo.calls import write_calls
 
 RECORDINGS = 50
 SECONDS = 60
@@ -43,7 +41,8 @@ def run() -> Result:
 
     with tempfile.TemporaryDirectory() as name, clean_environment(Path(name)) as environment:
         folder = Path(name)
-        files = _recordings(folder / "recordings")
+        (folder / "recordings").mkdir()
+        files = write_calls(folder / "recordings", RECORDINGS, SECONDS)
         whisper = resolve_whisper("demo", folder / "models")
         pyannote = resolve_diarization("demo", folder / "models")
         engines = [
@@ -71,15 +70,3 @@ def run() -> Result:
         ratios={"transcribe_vs_engines": round(median(pairs), 3)},
         figures={"transcribe_seconds": round(median(ours), 1), "engines_seconds": round(median(bare), 1)},
     )
-
-
-def _recordings(folder: Path) -> list[Path]:
-    folder.mkdir()
-    speech = demo_speech()
-    files = []
-    for number in range(RECORDINGS):
-        start = number * 7 * RATE
-        minute = np.take(speech, range(start, start + SECONDS * RATE), mode="wrap")
-        files.append(folder / f"call-{number:02}.wav")
-        soundfile.write(files[-1], minute, RATE)
-    return files
