@@ -1,4 +1,4 @@
-"""What of an archive waits for its window, what of it is under way, and who has asked for the next run of it.
+"""What of an archive waits for its window, what of it is under way, and who has asked for the next run of anything.
 
 Which of it runs when is decided in `automation.archive`.
 """
@@ -77,13 +77,19 @@ def under_way(catalog: Catalog, last_stage: str, limit: int) -> list[Waiting]:
 
 
 def claim(catalog: Catalog, work: Iterable[tuple[str, str]], now: datetime) -> set[tuple[str, str]]:
-    """Those of the recordings and stages whose run is ours to ask for: of two daemons, only one gets each.
+    """Those of the recordings and stages whose run is ours to ask for: of several sensors or daemons, one gets each.
 
-    Between a tick and the runs that Dagster makes of it nothing else says that somebody asked.
+    Between a tick and the runs that Dagster makes of it nothing else says that somebody asked. A stage that failed
+    since it was claimed had its run: that claim has done its work, however recent it is.
     """
     wanted = sorted(set(work))
     won: set[tuple[str, str]] = set()
     dialect = sqlite if catalog.is_sqlite else postgresql
+    failed_since = select(FaultRow.partition).where(
+        FaultRow.partition == LaunchClaim.partition,
+        FaultRow.stage == LaunchClaim.stage,
+        FaultRow.last_at >= LaunchClaim.at,
+    )
     with catalog.writing() as session:
         for start in range(0, len(wanted), _ROWS):
             rows = [{"partition": p, "stage": s, "at": now} for p, s in wanted[start : start + _ROWS]]
@@ -91,7 +97,7 @@ def claim(catalog: Catalog, work: Iterable[tuple[str, str]], now: datetime) -> s
             ours = insert.on_conflict_do_update(
                 index_elements=["partition", "stage"],
                 set_={"at": insert.excluded.at},
-                where=LaunchClaim.at <= now - CLAIM,
+                where=(LaunchClaim.at <= now - CLAIM) | failed_since.exists(),
             ).returning(LaunchClaim.partition, LaunchClaim.stage)
             won.update((partition, stage) for partition, stage in session.execute(ours))
     return won

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -13,7 +14,7 @@ from caseprep_pipelines.automation.decisions import BACKOFF, RANGE_FROM
 from caseprep_pipelines.automation.intake import Intake
 from caseprep_pipelines.automation.notified import Watch, take_changed
 from caseprep_pipelines.automation.sensors import evaluate, partitions_in_flight
-from caseprep_pipelines.catalog import loading, progress, registry
+from caseprep_pipelines.catalog import loading, progress, registry, waiting
 from caseprep_pipelines.definitions import build_defs
 from caseprep_pipelines.resources.pipeline import Pipeline
 from caseprep_pipelines.settings import read_settings
@@ -85,7 +86,7 @@ def test_what_is_running_is_not_asked_for_again(pipeline: Pipeline, instance: dg
     assert partitions_in_flight(instance, "recordings", keys) == set(keys)
     assert requests(evaluate(pipeline, instance, LATER)) == []
     instance.report_run_canceled(run)
-    assert len(requests(evaluate(pipeline, instance, LATER))) == 1
+    assert len(requests(evaluate(pipeline, instance, LATER + waiting.CLAIM))) == 1
 
 
 def test_what_failed_is_driven_again_when_its_time_has_come(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
@@ -147,6 +148,35 @@ def test_the_sensors_are_listed_and_off_until_somebody_turns_them_on(
     made = [sensor for sensor in sensors if isinstance(sensor, dg.SensorDefinition) and "upload" in sensor.name]
     assert [sensor.name for sensor in made] == expected
     assert {sensor.default_status for sensor in made} == {dg.DefaultSensorStatus.STOPPED}
+
+
+def test_of_two_sensors_that_read_the_same_state_one_asks(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
+    """Dagster makes runs after a tick: until then nothing but the claim tells the other sensor."""
+    upload(pipeline, RANGE_FROM)
+    evaluate(pipeline, instance, NOW)
+    assert len(requests(evaluate(pipeline, instance, LATER))) == 1
+    assert requests(evaluate(pipeline, instance, LATER + waiting.CLAIM / 2)) == []
+    assert len(requests(evaluate(pipeline, instance, LATER + waiting.CLAIM))) == 1
+
+
+def test_a_run_that_began_and_ended_between_look_and_claim_is_not_asked_for(
+    pipeline: Pipeline, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload(pipeline, 1)
+    evaluate(pipeline, instance, NOW)
+    (request,) = requests(evaluate(pipeline, instance, LATER))
+    claim = waiting.claim
+
+    def late(*arguments: Any) -> set[tuple[str, str]]:
+        for name in NAMES:
+            progress.record_product(
+                pipeline.catalog, str(request.partition_key), name, version="000001-0", digest="0" * 64,
+                code_version="c", inputs={}, rejected=False, run_id="r",
+            )  # fmt: skip
+        return claim(*arguments)
+
+    monkeypatch.setattr(waiting, "claim", late)
+    assert requests(evaluate(pipeline, instance, LATER + waiting.CLAIM)) == []
 
 
 def test_two_sensors_at_once_ask_for_one_run(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
