@@ -57,15 +57,16 @@ def plan(pipeline: "Pipeline") -> dict[str, Any]:
 
     from caseprep_pipelines.assets import STAGES
     from caseprep_pipelines.automation import archive
-    from caseprep_pipelines.automation.archive_sensor import spent
+    from caseprep_pipelines.automation.archive_sensor import gpu_slots, spent
     from caseprep_pipelines.automation.windows import night_at
     from caseprep_pipelines.embedded import open_instance
 
     now = datetime.now(UTC)
     night = night_at(archive.window(pipeline.settings), now)
+    instance = open_instance(pipeline.settings.dagster_home)
     # a night that has not begun has spent nothing
-    began = archive.Amount() if night is None else spent(open_instance(pipeline.settings.dagster_home), night)
-    return archive.plan(pipeline, now, began, STAGES[-1].name)
+    began = archive.Amount() if night is None else spent(instance, night)
+    return archive.plan(pipeline, now, began, STAGES[-1].name, gpu_slots(instance))
 
 
 def print_plan(found: dict[str, Any]) -> None:

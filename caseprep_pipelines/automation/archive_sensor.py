@@ -31,6 +31,9 @@ WINDOW_TAG = "caseprep/archive-window"
 HOURS_TAG = "caseprep/archive-hours"
 COST_TAG = "caseprep/archive-usd"
 
+#: Dagster's pool that the GPU stages share.
+GPU_POOL = "gpu"
+
 #: Below that of uploads, which is 0.
 ARCHIVE_PRIORITY = "-10"
 
@@ -85,7 +88,7 @@ def evaluate(pipeline: "Pipeline", instance: dg.DagsterInstance, now: datetime) 
         rates,
         archive.budget(settings),
         spent(instance, night),
-        seconds=archive.ahead(night, now),
+        seconds=archive.ahead(night, now, gpu_slots(instance)),
         most=archive.at_once(rates),
         under_way=[c.hours for c in (*begun, *unbegun) if c.partition in flying or c.partition in due],
     )
@@ -105,6 +108,14 @@ def evaluate(pipeline: "Pipeline", instance: dg.DagsterInstance, now: datetime) 
     if not requests:
         return dg.SkipReason(_why_nothing(choice, len(begun), len(flying)))
     return dg.SensorResult(run_requests=requests)
+
+
+def gpu_slots(instance: dg.DagsterInstance) -> int:
+    """How many GPU steps Dagster lets run at once; one where nobody set it."""
+    for pool in instance.event_log_storage.get_pool_limits():
+        if pool.name == GPU_POOL:
+            return max(1, pool.limit)
+    return max(1, instance.get_concurrency_config().pool_config.default_pool_limit or 1)
 
 
 def spent(instance: dg.DagsterInstance, night: Night) -> Amount:

@@ -15,6 +15,7 @@ from caseprep_pipelines.assets import STAGES
 from caseprep_pipelines.automation import archive, archive_sensor, sensors
 from caseprep_pipelines.automation.archive import MOST, UNMEASURED, Amount, Budget, Candidate, Rates, choose
 from caseprep_pipelines.automation.decisions import RANGE_FROM
+from caseprep_pipelines.automation.windows import Night
 from caseprep_pipelines.catalog import loading, progress, registry, speed, tables, waiting
 from caseprep_pipelines.catalog.database import Catalog
 from caseprep_pipelines.definitions import build_defs
@@ -70,6 +71,14 @@ def test_only_as_much_is_begun_as_is_finished_in_time_but_never_nothing() -> Non
     assert chosen(waits(600)) == ["k0"]
     assert chosen(waits(600), under_way=[1]) == []
     assert chosen(waits(1), seconds=0) == []
+
+
+def test_every_gpu_has_its_own_work_ahead_and_never_more_than_the_night_has_left() -> None:
+    night = Night(NOON, NOON + timedelta(hours=10))
+    assert archive.ahead(night, NOON, 1) == archive.AHEAD.total_seconds()
+    assert archive.ahead(night, NOON, 4) == 4 * archive.AHEAD.total_seconds()
+    assert archive.ahead(night, night.end - timedelta(minutes=3), 4) == 4 * 180
+    assert archive.ahead(night, night.end, 4) == 0
 
 
 @given(
@@ -378,21 +387,35 @@ def test_an_archive_goes_through_the_whole_graph_night_after_night(
     assert sorted(asked) == sorted((key, name) for key in keys for name in NAMES)
 
 
+def test_the_limit_of_dagsters_pool_says_how_many_gpus_there_are(instance: dg.DagsterInstance) -> None:
+    assert archive_sensor.gpu_slots(instance) == 1
+    instance.event_log_storage.set_concurrency_slots(archive_sensor.GPU_POOL, 4)
+    assert archive_sensor.gpu_slots(instance) == 4
+    assert {stage.name for stage in STAGES if stage.gpu} == {
+        key.path[-1] for key in gpu_assets(archive_sensor.GPU_POOL)
+    }
+
+
+def gpu_assets(pool: str) -> set[dg.AssetKey]:
+    assets = build_defs(read_settings()).resolve_asset_graph().assets_defs
+    return {key for asset in assets for key in asset.keys if pool in asset.op.pools}
+
+
 # The dry run
 
 
 def test_the_plan_says_what_the_next_window_would_begin(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     pipeline = pipeline_at(tmp_path, archive_budget_hours=3, archive_time_zone="Europe/Berlin", gpu_hour_price=2.0)
     register(pipeline.catalog, 4, size_bytes=36_000_000)
-    unmeasured = archive.plan(pipeline, NOON, Amount(), NAMES[-1])
+    unmeasured = archive.plan(pipeline, NOON, Amount(), NAMES[-1], 1)
     assert (unmeasured["work_hours"], unmeasured["cost_usd"], unmeasured["held_by"]) == (None, None, "budget")
     assert unmeasured["window_start"] == "2026-01-05T20:00+01:00"
     (done,) = register(pipeline.catalog, 1, by="transcribe", size_bytes=36_000_000)
     took(pipeline.catalog, done, "raw_transcript", 360, 3600, gpu=360)
-    plan = archive.plan(pipeline, NOON, Amount(), NAMES[-1])
+    plan = archive.plan(pipeline, NOON, Amount(), NAMES[-1], 1)
     assert (plan["recordings"], plan["audio_hours"], plan["waiting_recordings"]) == (3, 3.0, 4)
     assert (plan["work_hours"], plan["cost_usd"], plan["waiting_cost_usd"]) == (0.3, 0.6, 0.8)
     # within the window, what it began already counts
-    later = archive.plan(pipeline, EVENING, Amount(2, 0.4), NAMES[-1])
+    later = archive.plan(pipeline, EVENING, Amount(2, 0.4), NAMES[-1], 1)
     assert (later["recordings"], later["now_in_window"]) == (1, True)
     assert instance.get_dynamic_partitions("recordings") == []
