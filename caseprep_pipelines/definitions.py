@@ -30,15 +30,23 @@ def build_defs(
     return dg.Definitions(
         assets=[*assets, report],
         sensors=[*sensors(settings, assets), archive_sensor(settings, assets)],
-        schedules=[report_schedule(report), sweep_schedule()],
+        schedules=[report_schedule(report), sweep_schedule(settings)],
         resources={
             "pipeline": dg.ResourceDefinition.hardcoded_resource(pipeline),
             **io_managers(lambda: pipeline.products, settings.asset_key_prefix),
             **(resources or {}),
         },
-        # every step of a run in one process, so that models load once; a cluster brings its own executor
-        executor=dg.in_process_executor,
+        executor=_executor(settings),
     )
+
+
+def _executor(settings: Settings) -> dg.ExecutorDefinition:
+    if settings.executor == "kubernetes":
+        from caseprep_pipelines.cluster.executor import pods_executor
+
+        return pods_executor(settings)
+    # every step of a run in one process, so that models load once
+    return dg.in_process_executor
 
 
 @dg.definitions

@@ -144,8 +144,8 @@ class Settings(BaseSettings):
     )
     gpu_resource: str = Field(
         default="nvidia.com/gpu",
-        description="What such a step asks a node for: a whole GPU, a slice such as `nvidia.com/mig-1g.10gb`, or a share "
-        "as the device plugin calls it, such as `nvidia.com/gpu.shared`.",
+        description="What such a step asks a node for: a whole GPU, a slice such as `nvidia.com/mig-1g.10gb`, or a "
+        "share as the device plugin calls it, such as `nvidia.com/gpu.shared`.",
     )
     gpu_product: str | None = Field(
         default=None, description="Only nodes with this GPU, as their label `nvidia.com/gpu.product` names it."

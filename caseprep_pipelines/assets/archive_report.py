@@ -12,6 +12,7 @@ import dagster as dg
 
 from caseprep_pipelines import __version__
 from caseprep_pipelines.assets.stage import FAULT_RETRIES, FAULT_RETRY_SECONDS, link
+from caseprep_pipelines.cluster.placement import op_tags
 from caseprep_pipelines.errors import ConfigurationError
 from caseprep_pipelines.io_managers.products import UNPARTITIONED
 from caseprep_pipelines.resources.pipeline import Pipeline
@@ -37,6 +38,7 @@ def archive_report_asset(settings: Settings) -> dg.AssetsDefinition:
         code_version="1",
         io_manager_key="products",
         output_required=False,
+        op_tags=op_tags(settings),
         retry_policy=dg.RetryPolicy(max_retries=FAULT_RETRIES, delay=FAULT_RETRY_SECONDS),
         required_resource_keys={"pipeline"},
     )

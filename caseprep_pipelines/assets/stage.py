@@ -31,6 +31,8 @@ import dagster as dg
 from caseprep_pipelines import __version__
 from caseprep_pipelines.audio import sandbox
 from caseprep_pipelines.checks.outcome import ACCEPTED, Outcome
+from caseprep_pipelines.cluster.executor import again_elsewhere, retry_policy
+from caseprep_pipelines.cluster.placement import op_tags
 from caseprep_pipelines.custody.chain import Product
 from caseprep_pipelines.custody.chain import append as append_custody
 from caseprep_pipelines.errors import ConfigurationError, Fault
@@ -574,10 +576,16 @@ def stage_asset(stage: Stage, settings: Settings, partitions: dg.PartitionsDefin
             output_required=False,
             io_manager_key="products",
             pool="gpu" if stage.gpu else None,
-            op_tags={"caseprep/gpu": "true"} if stage.gpu else None,
+            op_tags={**({"caseprep/gpu": "true"} if stage.gpu else {}), **op_tags(settings, gpu=stage.gpu)},
+            retry_policy=retry_policy(settings),
             required_resource_keys={"pipeline"},
         )
         def asset(context: dg.AssetExecutionContext) -> Iterator[Any]:
-            yield from run_stage(context, stage, context.resources.pipeline)
+            try:
+                yield from run_stage(context, stage, context.resources.pipeline)
+            except dg.DagsterExecutionInterruptedError:
+                if settings.executor == "kubernetes":
+                    again_elsewhere(context)
+                raise
 
     return asset

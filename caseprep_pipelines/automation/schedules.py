@@ -4,6 +4,9 @@ from datetime import timedelta
 
 import dagster as dg
 
+from caseprep_pipelines.cluster.placement import op_tags
+from caseprep_pipelines.settings import Settings
+
 #: Unfinished work of that age belongs to nobody: no upload takes so long, and what was interrupted was driven again.
 LEFT_OVER_AFTER = timedelta(days=14)
 
@@ -20,10 +23,10 @@ def report_schedule(report: dg.AssetsDefinition) -> dg.ScheduleDefinition:
     )
 
 
-def sweep_schedule() -> dg.ScheduleDefinition:
+def sweep_schedule(settings: Settings) -> dg.ScheduleDefinition:
     """Removal of what killed attempts left in the storage root, once a week."""
 
-    @dg.op(out=dg.Out(dg.Nothing), required_resource_keys={"pipeline"})
+    @dg.op(out=dg.Out(dg.Nothing), required_resource_keys={"pipeline"}, tags=op_tags(settings))
     def sweep_leftovers(context: dg.OpExecutionContext) -> None:
         from caseprep_pipelines.storage.saved_work import sweep
 

@@ -1,0 +1,132 @@
+"""Steps as pods: Dagster's `k8s_job_executor`, which here also says why a pod does not run and waits for none for ever.
+
+Dagster's own knows of a step's job only whether it failed: not why, and a pod that cannot begin (no node, no image, no
+secret) it waits for without end. So what looks after the steps is wrapped; beginning and stopping them stays Dagster's.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+# Dagster names these nowhere else; the upper bound of the version in pyproject.toml and the tests stand for them
+from dagster._core.executor.step_delegating import CheckStepHealthResult, StepHandler, StepHandlerContext
+
+from caseprep_pipelines.cluster.pods import Condition, State, condition, since
+from caseprep_pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    from dagster import DagsterEvent
+    from dagster_k8s.executor import K8sStepHandler
+
+#: How often a step is begun again whose pod was lost: a spot node that goes every ten minutes leaves a step of an hour
+#: about that often, and each attempt goes on where the last one stopped.
+LOST_RETRIES = 8
+LOST_RETRY_SECONDS = 5
+
+#: What a person must change (an image's name, a secret) is waited for this long, because registries have bad minutes.
+STUCK = timedelta(minutes=5)
+
+
+def pods_executor(settings: Settings) -> dg.ExecutorDefinition:
+    """The executor of a cluster, configured as Dagster's own."""
+    from dagster_k8s.executor import k8s_job_executor
+
+    stock: Any = k8s_job_executor
+
+    def create(context: dg.InitExecutorContext) -> dg.Executor:
+        executor = stock.executor_creation_fn(context)
+        pending = timedelta(minutes=settings.pending_minutes)
+        executor._step_handler = ExplainedSteps(executor._step_handler, pending, STUCK)
+        return executor  # type: ignore[no-any-return]
+
+    return dg.ExecutorDefinition(
+        name="k8s",
+        config_schema=stock.config_schema,
+        requirements=stock.get_requirements,
+        executor_creation_fn=create,
+        description="Each step in a pod of its own; the run's log says why one does not run.",
+    )
+
+
+def retry_policy(settings: Settings) -> dg.RetryPolicy | None:
+    """Begins a step again whose pod was lost. What becomes of faults the stage itself says."""
+    if settings.executor != "kubernetes":
+        return None
+    return dg.RetryPolicy(max_retries=LOST_RETRIES, delay=LOST_RETRY_SECONDS)
+
+
+def again_elsewhere(context: dg.AssetExecutionContext) -> None:
+    """What a step does that was told to stop: unless somebody canceled the run, its node is wanted back, and it asks to
+    be begun again, where it goes on with what it put away. Dagster by itself would call the step failed.
+    """
+    run = context.instance.get_run_by_id(context.run.run_id)
+    if run is not None and run.status == dg.DagsterRunStatus.STARTED:
+        context.log.warning("The step was told to stop with its pod; it goes on in another one.")
+        raise dg.RetryRequested(max_retries=LOST_RETRIES, seconds_to_wait=LOST_RETRY_SECONDS)
+
+
+class ExplainedSteps(StepHandler):
+    """Begins and stops steps as `inner` does, and looks at their pods."""
+
+    def __init__(self, inner: "K8sStepHandler", pending: timedelta, stuck: timedelta) -> None:
+        self._inner = inner
+        self._longest = {State.WAITING: pending, State.STUCK: stuck}
+        self._said: dict[str, str] = {}
+        self._ended: set[str] = set()
+
+    @property
+    def name(self) -> str:
+        return str(self._inner.name)
+
+    def launch_step(self, step_handler_context: StepHandlerContext) -> "Iterator[DagsterEvent]":
+        return self._inner.launch_step(step_handler_context)
+
+    def terminate_step(self, step_handler_context: StepHandlerContext) -> "Iterator[DagsterEvent]":
+        return self._inner.terminate_step(step_handler_context)
+
+    def check_step_health(self, step_handler_context: StepHandlerContext) -> CheckStepHealthResult:
+        result = self._inner.check_step_health(step_handler_context)
+        job = self._inner._get_k8s_step_job_name(step_handler_context)
+        pod, found = self._look(step_handler_context, job)
+        if found.state is State.STOPPING:
+            # begun again now, it would run twice at once
+            self._say(step_handler_context, job, f"The pod of {job} is stopping: {found.why}.")
+            return CheckStepHealthResult.healthy()
+        if not result.is_healthy or found.state is State.LOST:
+            return CheckStepHealthResult.unhealthy(f"{result.unhealthy_reason or f'Lost {job}.'} The pod: {found.why}.")
+        if pod is not None and found.state in self._longest:
+            self._say(step_handler_context, job, f"The pod of {job} has not begun: {found.why}.")
+            waited = datetime.now(UTC) - since(pod)
+            if waited >= self._longest[found.state]:
+                # left behind, it could still begin when nobody waits for it any more
+                list(self._inner.terminate_step(step_handler_context))
+                minutes = int(self._longest[found.state].total_seconds() // 60)
+                return CheckStepHealthResult.unhealthy(f"{job} had not begun after {minutes} min: {found.why}.")
+        if found.state is State.ENDED:
+            # what it logged last may not have been read yet; by the next look it has
+            if job in self._ended:
+                return CheckStepHealthResult.unhealthy(f"The pod of {job} ended and left no word of the step's end.")
+            self._ended.add(job)
+        return CheckStepHealthResult.healthy()
+
+    def _look(self, context: StepHandlerContext, job: str) -> tuple[dict[str, Any] | None, Condition]:
+        client, namespace = (
+            self._inner._api_client.core_api,
+            self._inner._get_container_context(context).namespace,
+        )
+        plain = client.api_client.sanitize_for_serialization
+        pods = plain(client.list_namespaced_pod(namespace, label_selector=f"job-name={job}"))["items"]
+        pod = max(pods, key=since, default=None)
+        events = []
+        if pod is not None and pod.get("status", {}).get("phase") == "Pending":
+            selector = f"involvedObject.name={pod['metadata']['name']}"
+            events = plain(client.list_namespaced_event(namespace, field_selector=selector))["items"]
+        return pod, condition(pod, events, datetime.now(UTC))
+
+    def _say(self, context: StepHandlerContext, job: str, line: str) -> None:
+        if self._said.get(job) != line:
+            self._said[job] = line
+            (step,) = context.step_tags
+            context.instance.report_engine_event(line, context.dagster_run, step_key=step)
