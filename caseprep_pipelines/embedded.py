@@ -173,7 +173,8 @@ def _execute(job: dg.JobDefinition, instance: dg.DagsterInstance, pipeline: "Pip
             instance=instance,
             asset_selection=[dg.AssetKey([*prefix, ask.stage])],
             partition_key=keys[0] if len(keys) == 1 else None,
-            tags={**process_tags(), **(range_tags if len(keys) > 1 else {})},
+            # the command itself does again what it left, and no daemon could
+            tags={**process_tags(), "dagster/max_retries": "0", **(range_tags if len(keys) > 1 else {})},
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             raise_on_error=False,
         )

@@ -53,6 +53,9 @@ D = TypeVar("D", bound=Document)
 FAULT_RETRIES = 2
 FAULT_RETRY_SECONDS = 5
 
+#: On runs that the daemon starts in place of one whose process died (`run_retries` in dagster.yaml).
+CRASH_RETRY_TAG = "dagster/retry_number"
+
 #: What run records call the processor; any other device is a GPU.
 CPU = "cpu"
 
@@ -357,18 +360,29 @@ def run_stage(context: dg.AssetExecutionContext, stage: Stage, pipeline: Pipelin
     """One stage over the run's recordings; yields what Dagster wants of an asset."""
     from caseprep_pipelines.catalog import progress
     from caseprep_pipelines.catalog.loading import record_fault
+    from caseprep_pipelines.embedded import process_tags
 
+    # so that a machine that comes back after a power cut can tell that nobody works on the run any more
+    context.instance.add_run_tags(context.run.run_id, process_tags())
     keys = list(context.partition_keys)
     single = len(keys) == 1
     finished = (
         progress.made_by_run(pipeline.catalog, stage.name, keys, context.run.run_id) if context.retry_number else set()
     )
+    if CRASH_RETRY_TAG in context.run.tags and not single:
+        finished |= _logged_before_the_crash(context)
+    todo = [key for key in keys if key not in finished]
+    if CRASH_RETRY_TAG in context.run.tags and not context.retry_number and todo:
+        # whichever the process died of, it was probably the first that was not finished: if it kills again, then as
+        # the last, and alone, and after a wait that grows
+        record_fault(pipeline.catalog, todo[0], stage.name, "Fault", "the process that worked on it was killed")
+        todo = [*todo[1:], todo[0]]
     failures: dict[str, str] = {}
     passed: dict[str, bool] = {}
-    for key, done in run_many(pipeline, stage, [key for key in keys if key not in finished], context.run.run_id):
+    for key, done in run_many(pipeline, stage, todo, context.run.run_id):
         if isinstance(done, ConfigurationError):
             # nothing that follows could go better, so no retry and no further recording
-            for waiting in keys[keys.index(key) :]:
+            for waiting in todo[todo.index(key) :]:
                 record_fault(pipeline.catalog, waiting, stage.name, type(done).__name__, str(done))
             raise dg.Failure(f"{stage.name}: {done}", allow_retries=False) from None
         if isinstance(done, Fault):
@@ -402,6 +416,19 @@ def run_stage(context: dg.AssetExecutionContext, stage: Stage, pipeline: Pipelin
         yield dg.AssetCheckResult(
             passed=passed.get(name, True), check_name=name, asset_key=context.asset_key, severity=_severity(name)
         )
+
+
+def _logged_before_the_crash(context: dg.AssetExecutionContext) -> set[str]:
+    """The recordings that earlier runs finished and logged which this one was started in place of."""
+    done: set[str] = set()
+    run: dg.DagsterRun | None = context.run
+    while run and CRASH_RETRY_TAG in run.tags and run.parent_run_id:
+        for entry in context.instance.all_logs(run.parent_run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
+            event = entry.asset_materialization
+            if event and event.asset_key == context.asset_key and event.partition:
+                done.add(event.partition)
+        run = context.instance.get_run_by_id(run.parent_run_id)
+    return done
 
 
 def run_many(

@@ -1,7 +1,7 @@
 """Sensors: a tick reads the state, asks `intake` and `decisions`, and hands Dagster the runs. No rule stands here."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +27,9 @@ LOOK_AT = 5000
 #: Dagster's queue takes higher numbers first, and a run without this tag as 0: so are uploads. A matter in a rush goes
 #: before them, the archive after.
 PRIORITY, RUSH_PRIORITY = "dagster/priority", "10"
+
+#: The daemon starts a run whose process died again within seconds; after this time it will not.
+START_AGAIN_WITHIN = timedelta(minutes=5)
 
 _IN_FLIGHT = [
     dg.DagsterRunStatus.QUEUED,
@@ -155,10 +158,17 @@ def claimed(
 
 
 def partitions_in_flight(instance: dg.DagsterInstance, partition_set: str, order: Sequence[str]) -> set[str]:
-    """The partitions that queued or running runs are about."""
+    """The partitions that queued or running runs are about, and those that the daemon is about to start again because
+    their process died."""
     position = {partition: index for index, partition in enumerate(order)}
     flying: set[str] = set()
-    for run in instance.get_runs(filters=dg.RunsFilter(statuses=_IN_FLIGHT)):
+    died = dg.RunsFilter(
+        statuses=[dg.DagsterRunStatus.FAILURE],
+        tags={"dagster/will_retry": "true"},
+        updated_after=datetime.now(UTC) - START_AGAIN_WITHIN,
+    )
+    again = [run for run in instance.get_runs(filters=died) if run.is_complete_and_waiting_to_retry]
+    for run in (*again, *instance.get_runs(filters=dg.RunsFilter(statuses=_IN_FLIGHT))):
         first = run.tags.get("dagster/asset_partition_range_start") or run.tags.get("dagster/partition")
         last = run.tags.get("dagster/asset_partition_range_end") or first
         if first in position and last in position:

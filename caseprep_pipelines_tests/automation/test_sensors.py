@@ -89,6 +89,21 @@ def test_what_is_running_is_not_asked_for_again(pipeline: Pipeline, instance: dg
     assert len(requests(evaluate(pipeline, instance, LATER + waiting.CLAIM))) == 1
 
 
+def test_what_the_daemon_is_about_to_start_again_is_not_asked_for_too(
+    pipeline: Pipeline, instance: dg.DagsterInstance
+) -> None:
+    upload(pipeline, 1)
+    evaluate(pipeline, instance, NOW)
+    (request,) = requests(evaluate(pipeline, instance, LATER))
+    run, keys = start(instance, request), instance.get_dynamic_partitions("recordings")
+    instance.report_run_failed(run)
+    assert partitions_in_flight(instance, "recordings", keys) == set()
+    instance.add_run_tags(run.run_id, {"dagster/will_retry": "true"})
+    assert partitions_in_flight(instance, "recordings", keys) == set(keys)
+    instance.add_run_tags(run.run_id, {"dagster/auto_retry_run_id": "another"})
+    assert partitions_in_flight(instance, "recordings", keys) == set()
+
+
 def test_what_failed_is_driven_again_when_its_time_has_come(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
     upload(pipeline, 1)
     evaluate(pipeline, instance, NOW)
