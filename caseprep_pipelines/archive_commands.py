@@ -1,4 +1,5 @@
-"""What `caseprep archive` does and prints: a thin face of the `archive` package and of `automation.archive`."""
+"""What `caseprep archive` does and prints: a thin face of the packages `archive` and `fleet` and of
+`automation.archive`."""
 
 import sys
 from pathlib import Path
@@ -102,6 +103,129 @@ def print_plan(found: dict[str, Any]) -> None:
         f"Rates      {rates}",
     ]
     print("\n".join(lines))  # noqa: T201
+
+
+#: Hours of audio that are simulated where nothing waits and nobody says how many.
+_EXAMPLE_HOURS = 500.0
+#: Days over which uploads come.
+_UPLOAD_DAYS = 5
+
+
+def simulate(
+    pipeline: "Pipeline",
+    *,
+    hours: float | None,
+    uploads: float | None,
+    gpus: int | None,
+    reclaim_hours: float,
+    seed: int,
+) -> dict[str, Any]:
+    """What the settings that an operator would consider cost, and how long people would wait. Changes nothing."""
+    from dataclasses import asdict
+    from datetime import UTC, datetime
+    from random import Random
+
+    from caseprep_pipelines.assets import STAGES, batches
+    from caseprep_pipelines.automation import archive
+    from caseprep_pipelines.catalog import speed, waiting
+    from caseprep_pipelines.fleet import comparison, rates, workload
+    from caseprep_pipelines.fleet.simulation import Fleet, Stage
+    from caseprep_pipelines.resources.pipeline import Pipeline
+
+    settings, catalog, now = pipeline.settings, pipeline.catalog, datetime.now(UTC)
+    most = batches(settings)
+    stages = [Stage(stage.name, most[stage.name], stage.gpu, stage.in_children) for stage in STAGES]
+    sums = speed.by_stage(catalog, now, [stage.name for stage in stages if stage.gpu])
+    found, assumed = rates.rates(sums, most)
+
+    rng, lengths = Random(seed), "waiting"  # noqa: S311 - a simulation
+    if hours is None:
+        rows = waiting.waiting(catalog, settings.archive_order)
+        backlog = [row.hours for row in archive.candidates(rows, (), speed.measured(catalog, now))]
+    else:
+        backlog, lengths = workload.lengths_for(rng, hours), "assumed"
+    if not backlog and not uploads:
+        backlog, lengths = workload.lengths_for(rng, _EXAMPLE_HOURS), "assumed"
+    if not backlog:
+        lengths = "assumed"
+    start, end = (
+        int(clock[:2]) + int(clock[3:]) / 60 for clock in (settings.archive_window_start, settings.archive_window_end)
+    )
+    fleet = Fleet(window=comparison.ALL_DAY if start == end else (start, end))
+    # it begins with a whole night
+    arrivals = [
+        *workload.archive(backlog, fleet.window[0] * workload.HOUR),
+        *workload.uploads(rng, uploads or 0.0, _UPLOAD_DAYS),
+    ]
+    on_demand, spot = (
+        Pipeline(settings.model_copy(update={"pricing": pricing})).rates for pricing in ("on-demand", "spot")
+    )
+    compared = comparison.compare(
+        arrivals, stages, found, fleet,
+        on_demand=on_demand, spot=spot, reclaim_hours=reclaim_hours,
+        gpus=comparison.GPUS if gpus is None else (gpus,), seed=seed,
+    )  # fmt: skip
+    return {
+        "recordings": len(arrivals),
+        "audio_hours": round(sum(arrival.hours for arrival in arrivals), 2),
+        "uploaded_hours_a_day": uploads or 0.0,
+        "lengths": lengths,
+        "window": f"{settings.archive_window_start} to {settings.archive_window_end}",
+        "rates": {name: {**asdict(rate), "measured": name not in assumed} for name, rate in found.items()},
+        "prices": {"on_demand": on_demand.basis, "spot": spot.basis},
+        "spot_reclaim_hours": reclaim_hours,
+        "seed": seed,
+        "fleet": asdict(fleet),
+        "settings": [
+            {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(row).items()}
+            for row in compared
+        ],
+    }
+
+
+def print_simulation(found: dict[str, Any]) -> None:
+    """A row for each setting, and what the figures stand on."""
+    from rich.table import Table
+
+    from caseprep_pipelines.report.shown import clock_hours
+
+    table = Table(box=None, pad_edge=False)
+    headings = ("GPUs", "Nodes", "Archive runs", "$/hour", "Cost", "Finished", "Draft", "95 %", "Done", "95 %", "Work")
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in ("Nodes", "Archive runs") else "right", no_wrap=True)
+    for row in found["settings"]:
+        waits = (row["draft_median"], row["draft_95"], row["catalogued_median"], row["catalogued_95"])
+        table.add_row(
+            str(row["gpus"]),
+            "spot" if row["spot"] else "on demand",
+            "all day" if row["all_day"] else found["window"],
+            f"{row['cost_per_audio_hour']:.4f}",
+            f"{row['cost']:,.2f}",
+            *(clock_hours(hours) for hours in (row["hours_to_finish"], *waits)),
+            f"{row['gpu_worked']:.0%}",
+        )
+    lengths = "as they wait" if found["lengths"] == "waiting" else "an assumed mixture"
+    uploads = f", {found['uploaded_hours_a_day']:g} hours uploaded a day" if found["uploaded_hours_a_day"] else ""
+    assumed = [name for name, rate in found["rates"].items() if not rate["measured"]]
+    measured = [name for name in found["rates"] if name not in assumed]
+    rates = f"measured here: {', '.join(measured)}; from the shipped table: {', '.join(assumed) or 'none'}"
+    if not measured:
+        rates = "from the shipped table, as nothing was measured yet"
+    if assumed:
+        rates += ". Its GPU rates are assumed for an L4: transcribe some recordings on your own GPU first"
+    lines = [
+        f"Simulated  {found['recordings']:,} recordings, {found['audio_hours']:,.1f} hours of audio "
+        f"({lengths}{uploads}), seed {found['seed']}",
+        f"Rates      {rates}.",
+        f"Prices     on demand: {found['prices']['on_demand']}",
+        f"           spot: {found['prices']['spot']}; a node is reclaimed every {found['spot_reclaim_hours']:g} hours",
+        "Not in it  disks, traffic, the database, Dagster's own pods, and what fails",
+    ]
+    console = Console()
+    # a figure that is cut off is none
+    console.width = max(console.width, console.measure(table, options=console.options.update(width=1000)).maximum)
+    console.print(table)
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
 def _incoming(pipeline: "Pipeline") -> str:

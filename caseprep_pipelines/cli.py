@@ -307,6 +307,31 @@ def archive_plan(as_json: Json = False) -> None:
         archive_commands.print_plan(found)
 
 
+@archive_app.command("simulate")
+def archive_simulate(
+    hours: Annotated[
+        float | None, typer.Option("--hours", min=0.1, help="Hours of audio to begin with; else what waits.")
+    ] = None,
+    uploads: Annotated[float | None, typer.Option("--uploads", min=0.1, help="Hours uploaded a day besides.")] = None,
+    gpus: Annotated[int | None, typer.Option("--gpus", min=1, max=1000, help="Only this many; else 1 to 8.")] = None,
+    reclaim_hours: Annotated[
+        float, typer.Option("--reclaim-hours", min=0.2, help="Mean hours until a spot node is taken back.")
+    ] = 8.0,
+    seed: Annotated[int, typer.Option("--seed", help="Another one draws other lengths and losses.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Compare numbers and kinds of GPU nodes."""
+    from caseprep_pipelines import archive_commands
+
+    found = archive_commands.simulate(
+        _pipeline(), hours=hours, uploads=uploads, gpus=gpus, reclaim_hours=reclaim_hours, seed=seed
+    )
+    if as_json:
+        _print_json(found)
+    else:
+        archive_commands.print_simulation(found)
+
+
 def _pipeline() -> "Pipeline":
     from caseprep_pipelines.resources.pipeline import Pipeline
     from caseprep_pipelines.settings import read_settings

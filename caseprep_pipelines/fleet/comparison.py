@@ -22,12 +22,16 @@ class Row:
     cost_per_audio_hour: float
     cost: float
     hours_to_finish: float
+    """From the first arrival to the end."""
     draft_median: float
     """From arrival to the words."""
     draft_95: float
     catalogued_median: float
     catalogued_95: float
     gpu_busy: float
+    """Of the time between the first and the last GPU step, of all GPUs."""
+    gpu_worked: float
+    """Of the time that GPU nodes are paid for."""
     gpu_wasted: float
     gpu_node_hours: float
     nodes_reclaimed: int
@@ -45,11 +49,12 @@ def compare(
     gpus: Iterable[int] = GPUS,
     seed: int = 0,
 ) -> Iterator[Row]:
-    """A row for each number of GPUs, on demand and spot, in the fleet's own window and all day.
+    """A row for each number of GPUs, on demand and spot; an archive in the fleet's own window, and all day.
 
     A spot node is taken back once in `reclaim_hours`, at random; the other steps run on demand.
     """
-    windows = list(dict.fromkeys((fleet.window, ALL_DAY)))
+    # uploads wait for no window
+    windows = dict.fromkeys((fleet.window, ALL_DAY) if any(arrival.archive for arrival in workload) else [ALL_DAY])
     for count in gpus:
         for interruptible in (False, True):
             for window in windows:
@@ -69,12 +74,13 @@ def _row(fleet: Fleet, workload: Sequence[Arrival], outcome: Outcome, gpu_hour: 
         all_day=fleet.window == ALL_DAY,
         cost_per_audio_hour=cost / sum(arrival.hours for arrival in workload),
         cost=cost,
-        hours_to_finish=outcome.finished / HOUR,
+        hours_to_finish=(outcome.finished - min(arrival.at for arrival in workload)) / HOUR,
         draft_median=quantile(outcome.drafted, 0.5) / HOUR,
         draft_95=quantile(outcome.drafted, 0.95) / HOUR,
         catalogued_median=quantile(outcome.catalogued, 0.5) / HOUR,
         catalogued_95=quantile(outcome.catalogued, 0.95) / HOUR,
         gpu_busy=outcome.busy,
+        gpu_worked=outcome.worked,
         gpu_wasted=outcome.wasted,
         gpu_node_hours=outcome.node_seconds / HOUR,
         nodes_reclaimed=outcome.reclaimed,

@@ -126,6 +126,11 @@ class Outcome:
         return self.gpu_needed / (self.gpus * (self.last_gpu - self.first_gpu)) if self.gpu_needed else 1.0
 
     @property
+    def worked(self) -> float:
+        """Share of the GPU nodes' time, from asking for each to its end, in which they worked, and not in vain."""
+        return self.gpu_needed / self.node_seconds if self.node_seconds else 1.0
+
+    @property
     def wasted(self) -> float:
         """Share of the GPU time held by steps that went into work lost and into starting again."""
         held = self.gpu_done + self.gpu_starting
@@ -223,8 +228,8 @@ class _Simulation:
     # What the sensors do
 
     def _arrivals(self) -> Steps:
-        for number in self.arriving:
-            yield self.clock.timeout(self.workload[number].at - self.clock.now)
+        for at in sorted({arrival.at for arrival in self.workload}):
+            yield self.clock.timeout(at - self.clock.now)
             self._change()
 
     def _change(self) -> None:
@@ -270,19 +275,19 @@ class _Simulation:
         return inf if length == DAY else max(0.0, length - (self.clock.now - start) % DAY)
 
     def _begin_archive(self) -> None:
-        if not self.unbegun:
+        waiting = self.unbegun[: bisect_right(self.unbegun, self.clock.now, key=lambda n: self.workload[n].at)]
+        if not waiting:
             return
-        hours = [self.workload[n].hours for n in (*self.idle, *self.flying) if self.workload[n].archive]
         choice = choose(
-            (Candidate(self.keys[n], "", self.workload[n].hours) for n in self.unbegun),
+            (Candidate(self.keys[n], "", self.workload[n].hours) for n in waiting),
             Rates(seconds=self._hour_seconds, cost=0.0),
             NightBudget(),
             Begun(),
             seconds=min(self.fleet.ahead_seconds, self._window_left()) * self.fleet.gpus,
-            under_way=hours,
+            under_way=[self.workload[n].hours for n in (*self.idle, *self.flying) if self.workload[n].archive],
             most=MOST,
         )
-        self.idle.update(self.unbegun[: len(choice.begun)])
+        self.idle.update(waiting[: len(choice.begun)])
         self.unbegun = self.unbegun[len(choice.begun) :]
 
     @cached_property

@@ -41,7 +41,7 @@ class Arrival:
     """A recording of the workload."""
 
     at: float
-    """Seconds from the beginning; an archive's are all there at 0."""
+    """Seconds from the beginning, which is midnight."""
     hours: float
     """Of audio."""
     archive: bool = False
@@ -66,9 +66,9 @@ def lengths_for(rng: random.Random, hours: float) -> list[float]:
     return drawn
 
 
-def archive(hours: Sequence[float]) -> list[Arrival]:
-    """A backlog that is there from the beginning."""
-    return [Arrival(0.0, length, archive=True) for length in hours]
+def archive(hours: Sequence[float], at: float = 0.0) -> list[Arrival]:
+    """A backlog that is registered all at once."""
+    return [Arrival(at, length, archive=True) for length in hours]
 
 
 def uploads(rng: random.Random, hours_a_day: float, days: int) -> list[Arrival]:

@@ -36,8 +36,8 @@ def cells(figures: Figures) -> list[str]:
         _speed(figures.hours_per_wall_hour),
         _money(figures.cost_per_hour),
         _money(figures.spent or None),
-        _clock(figures.wait_hours_median),
-        _clock(figures.wait_hours_95),
+        clock_hours(figures.wait_hours_median),
+        clock_hours(figures.wait_hours_95),
         "" if figures.flagged_share is None else f"{figures.flagged_share:.1%}",
         "" if figures.snr_db_median is None else f"{figures.snr_db_median:.0f}{_SPACE}dB",
     ]
@@ -155,7 +155,8 @@ def _money(amount: float | None) -> str:
     return f"{amount:,.2f}" if amount >= 1 else f"{amount:.4f}"
 
 
-def _clock(hours: float | None) -> str:
+def clock_hours(hours: float | None) -> str:
+    """Clock time as people say it; empty where there is none."""
     if hours is None:
         return ""
     if hours < 1:
