@@ -1,0 +1,3 @@
+-- Two databases, because Dagster and the catalog both keep a table of their migrations.
+CREATE DATABASE dagster;
+CREATE DATABASE caseprep;
