@@ -1,9 +1,20 @@
-"""Many recordings of 20 to 60 s, and a long one, against faster-whisper's own batched pipeline; Whisper base."""
+"""Many recordings of 20 to 60 s, and a long one, against faster-whisper, whisper-ctranslate2 and WhisperX.
 
+Time is taken with a model of the size of Whisper base that says as many tokens in every clip whoever decodes it, words
+are compared with the demo model. faster-whisper's own batched pipeline is called file by file in one warm process with
+decoded audio, against ours, as warm. The two command lines get all files in one invocation and are timed from start to
+end, and so is our process then, loading and warming included. Greedy, no fallback to other temperatures, batches of
+eight where they are the peer's to choose, int8, as many threads as there are cores, nothing from a network.
+"""
+
+import json
 import os
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
@@ -12,51 +23,135 @@ import soundfile
 
 from benchmarks import Result
 from benchmarks._made_models import TOKENS, make_whisper
+from benchmarks._peers import peers, versions
 from benchmarks.common import RATE, clean_environment, demo_speech
 from caseprep_pipelines.audio.documents import ChannelAudio, NormalizedAudio
 
-CLIPS = 40
-LONG_MINUTES = 10
+CLIPS = 300
+LONG_MINUTES = 120
 ROUNDS = 3
+DEMO = ("deposition-of-a-witness", "roadside-camera")
+"""Demo recordings of one channel, whose words are known."""
 
-#: Both load everything before the clock starts, are warm, and are handed decoded audio; greedy, the same limit on
-#: tokens, word times, voice activity detection by the same network. Each prints its seconds.
-PEER = """
-import sys, time, soundfile
-from faster_whisper import BatchedInferencePipeline, WhisperModel
+FASTER_WHISPER = """
+import json, sys, time
+from faster_whisper import BatchedInferencePipeline, WhisperModel, decode_audio
 model, threads, *paths = sys.argv[1:]
 whisper = BatchedInferencePipeline(WhisperModel(model, device="cpu", compute_type="int8", cpu_threads=int(threads)))
-audio = [soundfile.read(path, dtype="float32")[0] for path in paths]
+audio = [decode_audio(path) for path in paths]
 def hear(samples):
     segments, _ = whisper.transcribe(samples, language="en", beam_size=1, temperature=0, word_timestamps=True,
                                      batch_size=8, max_new_tokens=220)
-    return sum(len(segment.tokens) for segment in segments)
+    return "".join(segment.text for segment in segments)
 hear(audio[0][:480000])
 started = time.perf_counter()
-tokens = sum(hear(samples) for samples in audio)
-print(time.perf_counter() - started, tokens)
+said = [hear(samples) for samples in audio]
+print(json.dumps([time.perf_counter() - started, said]))
 """
 OURS = """
-import sys, time
+import json, sys, time
 from pathlib import Path
 from caseprep_pipelines.models.identity import ModelIdentity
 from caseprep_pipelines.speech.transcriber import TranscribeOptions
 from caseprep_pipelines.speech.transcription import Job, transcribe, transcribe_many
 from caseprep_pipelines.speech.whisper import load_transcriber
 from benchmarks.short_clips import normalized
-model, _, *paths = sys.argv[1:]
-whisper = load_transcriber(Path(model), ModelIdentity(name="made", digest="0" * 64), device="cpu")
+model, clip_seconds, *paths = sys.argv[1:]
+identity = ModelIdentity(name="made", digest="0" * 64, clip_seconds=float(clip_seconds))
+whisper = load_transcriber(Path(model), identity, device="cpu")
 def job(path):
     return Job(normalized(path), path.parent, whisper, TranscribeOptions("en"))
 transcribe(job(Path(paths[0])))
 started = time.perf_counter()
-words = 0
+said = {}
 for outcome in transcribe_many([Path(path) for path in paths], job):
     if isinstance(outcome.result, Exception):
         raise outcome.result
-    words += sum(len(segment.words) for channel in outcome.result.channels for segment in channel.segments)
-print(time.perf_counter() - started, words)
+    (channel,) = outcome.result.channels
+    said[str(outcome.item)] = " ".join(word.text for segment in channel.segments for word in segment.words)
+print(json.dumps([time.perf_counter() - started, [said[path] for path in paths]]))
 """
+
+
+@dataclass(frozen=True)
+class Heard:
+    inside: float
+    """Seconds that the work took by the program's own clock; NaN where it has none."""
+    wall: float
+    """Seconds from the start of the process to its end."""
+    said: list[str]
+    """For each file."""
+
+
+@dataclass(frozen=True)
+class Model:
+    path: Path
+    clip_seconds: float
+
+
+Program = Callable[[Model, Sequence[Path], dict[str, str]], Heard]
+
+
+def ours(model: Model, files: Sequence[Path], environment: dict[str, str]) -> Heard:
+    return _script([sys.executable, "-c", OURS, str(model.path), str(model.clip_seconds)], files, environment)
+
+
+def faster_whisper(model: Model, files: Sequence[Path], environment: dict[str, str]) -> Heard:
+    return _script([str(peers() / "python"), "-c", FASTER_WHISPER, str(model.path), _threads()], files, environment)
+
+
+def whisper_ctranslate2(model: Model, files: Sequence[Path], environment: dict[str, str]) -> Heard:
+    own = ["--model_directory", str(model.path), "--local_files_only", "True", "--batched", "True",
+           "--word_timestamps", "True"]  # fmt: skip
+    return _command("whisper-ctranslate2", own, files, environment)
+
+
+def whisperx(model: Model, files: Sequence[Path], environment: dict[str, str]) -> Heard:
+    """Its detector of speech by default lies in its own package; without alignment it has no times of words."""
+    own = ["--model", str(model.path), "--model_cache_only", "True", "--no_align", "--vad_method", "pyannote",
+           "--chunk_size", f"{model.clip_seconds:.0f}"]  # fmt: skip
+    return _command("whisperx", own, files, environment)
+
+
+PROGRAMS: dict[str, Program] = {
+    "ours": ours,
+    "faster_whisper": faster_whisper,
+    "whisper_ctranslate2": whisper_ctranslate2,
+    "whisperx": whisperx,
+}
+
+
+def _script(command: Sequence[str], files: Sequence[Path], environment: dict[str, str]) -> Heard:
+    started = time.perf_counter()
+    output = _output([*command, *map(str, files)], environment)
+    seconds, said = json.loads(output.splitlines()[-1])
+    return Heard(seconds, time.perf_counter() - started, said)
+
+
+def _command(name: str, own: Sequence[str], files: Sequence[Path], environment: dict[str, str]) -> Heard:
+    with tempfile.TemporaryDirectory() as folder:
+        common = [
+            "--language", "en", "--device", "cpu", "--compute_type", "int8", "--threads", _threads(), "--beam_size",
+            "1", "--temperature", "0", "--temperature_increment_on_fallback", "None", "--batch_size", "8",
+            "--output_format", "json", "--output_dir", folder, "--verbose", "False",
+        ]  # fmt: skip
+        path = f"{peers()}{os.pathsep}{environment.get('PATH', '')}"
+        started = time.perf_counter()
+        _output([str(peers() / name), *map(str, files), *own, *common], {**environment, "PATH": path})
+        wall = time.perf_counter() - started
+        written = [json.loads((Path(folder) / f"{file.stem}.json").read_text()) for file in files]
+    return Heard(float("nan"), wall, ["".join(each["text"] for each in one["segments"]) for one in written])
+
+
+def _output(command: Sequence[str], environment: dict[str, str]) -> str:
+    done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{Path(command[0]).name} ended with {done.returncode}: {done.stderr[-2000:]}")
+    return done.stdout
+
+
+def _threads() -> str:
+    return str(len(os.sched_getaffinity(0)))
 
 
 def normalized(path: Path) -> NormalizedAudio:
@@ -76,32 +171,104 @@ def normalized(path: Path) -> NormalizedAudio:
     )  # fmt: skip
 
 
+@dataclass
+class Times:
+    inside: list[float] = field(default_factory=list)
+    wall: list[float] = field(default_factory=list)
+
+
+def measured(
+    names: Iterable[str], model: Model, files: Sequence[Path], environment: dict[str, str]
+) -> dict[str, Times]:
+    """Each program's times, by turns."""
+    times = {name: Times() for name in names}
+    for _ in range(ROUNDS):
+        for name, own in times.items():
+            heard = PROGRAMS[name](model, files, environment)
+            own.inside.append(heard.inside)
+            own.wall.append(heard.wall)
+    return times
+
+
 def run() -> Result:
-    threads = str(len(os.sched_getaffinity(0)))
     with tempfile.TemporaryDirectory() as name, clean_environment(Path(name)) as environment:
         folder = Path(name)
+        # one pool of threads for each program's own networks, as large as the command lines make theirs
+        environment["OMP_NUM_THREADS"] = _threads()
         make_whisper(folder / "whisper")
-        random = np.random.default_rng(1)
-        speech = demo_speech()
-        lengths = [*random.uniform(20, 60, CLIPS), LONG_MINUTES * 60]
-        files = []
-        for number, seconds in enumerate(lengths):
-            start = number * 7 * RATE
-            files.append(folder / f"r-{number:03}.flac")
-            soundfile.write(files[-1], np.take(speech, range(start, start + int(seconds * RATE)), mode="wrap"), RATE)
-        figures: dict[str, float | str] = {"clips": CLIPS, "long_minutes": LONG_MINUTES, "tokens_in_a_clip": TOKENS}
-        ratios = {}
-        for what, paths in (("short_clips", files[:-1]), ("long", files[-1:])):
-            seconds_of: dict[str, list[float]] = {"peer": [], "ours": []}
-            for _ in range(ROUNDS):
-                for who, code in (("peer", PEER), ("ours", OURS)):
-                    said = subprocess.run(
-                        [sys.executable, "-c", code, str(folder / "whisper"), threads, *map(str, paths)],
-                        env=environment, check=True, capture_output=True, text=True,
-                    ).stdout.split()  # fmt: skip
-                    seconds_of[who].append(float(said[0]))
-            pairs = [peer / own for peer, own in zip(seconds_of["peer"], seconds_of["ours"], strict=True)]
-            ratios[f"{what}_vs_faster_whisper"] = round(median(pairs), 2)
-            figures[f"{what}_seconds"] = round(median(seconds_of["ours"]), 1)
-            figures[f"{what}_seconds_faster_whisper"] = round(median(seconds_of["peer"]), 1)
+        model = Model(folder / "whisper", 30.0)
+        files = _recordings(folder)
+        figures: dict[str, float | str] = {
+            **{f"version_{name}": version for name, version in versions().items()},
+            "clips": CLIPS,
+            "long_minutes": LONG_MINUTES,
+            "tokens_in_a_clip": TOKENS,
+        }
+        short = measured(PROGRAMS, model, files[:-1], environment)
+        long = measured(("ours", "faster_whisper"), model, files[-1:], environment)
+        ratios = {
+            "short_clips_vs_faster_whisper": _ratio(short["faster_whisper"].inside, short["ours"].inside),
+            "short_clips_vs_whisper_ctranslate2": _ratio(short["whisper_ctranslate2"].wall, short["ours"].wall),
+            "short_clips_vs_whisperx": _ratio(short["whisperx"].wall, short["ours"].wall),
+            "long_vs_faster_whisper": _ratio(long["faster_whisper"].inside, long["ours"].inside),
+        }
+        for what, times in (("short_clips", short), ("long", long)):
+            for who, own in times.items():
+                clocked = own.inside if who in ("ours", "faster_whisper") else own.wall
+                figures[f"{what}_seconds_{who}"] = round(median(clocked), 1)
+        figures |= _words(folder, environment)
     return Result(ratios=ratios, figures=figures)
+
+
+def _ratio(peer: Sequence[float], own: Sequence[float]) -> float:
+    return round(median(a / b for a, b in zip(peer, own, strict=True)), 2)
+
+
+def _recordings(folder: Path) -> list[Path]:
+    """The short ones, and at last the long one."""
+    random = np.random.default_rng(1)
+    speech = demo_speech()
+    files = []
+    for number, seconds in enumerate([*random.uniform(20, 60, CLIPS), LONG_MINUTES * 60]):
+        start = number * 7 * RATE
+        files.append(folder / f"r-{number:03}.flac")
+        with soundfile.SoundFile(files[-1], "w", RATE, 1) as file:
+            for at in range(start, start + int(seconds * RATE), 60 * RATE):
+                end = min(at + 60 * RATE, start + int(seconds * RATE))
+                file.write(np.take(speech, range(at, end), mode="wrap"))
+    return files
+
+
+def _words(folder: Path, environment: dict[str, str]) -> dict[str, float | str]:
+    """Percentage of the words that each program gets wrong with the demo model."""
+    import jiwer
+    from faster_whisper import decode_audio
+
+    from caseprep_pipelines.demo import demo_recordings
+    from caseprep_pipelines.models.directories import resolve_whisper
+
+    demo = resolve_whisper("demo", folder / "none")
+    model = Model(demo.path, demo.identity.clip_seconds)
+    chosen = [recording for recording in demo_recordings() if recording.path.stem in DEMO]
+    files = []
+    for recording in chosen:
+        files.append(folder / f"{recording.path.stem}.flac")
+        soundfile.write(files[-1], decode_audio(str(recording.path)), RATE)
+    spoken = [
+        _bare(" ".join(said["words"] for said in json.loads(recording.reference.read_text())))
+        for recording in chosen
+        if recording.reference is not None
+    ]
+    wrong: dict[str, float | str] = {"demo_words": sum(len(words.split()) for words in spoken)}
+    for name, program in PROGRAMS.items():
+        if name == "whisperx":
+            # it always hands thirty seconds to the encoder, and the demo model's holds six
+            continue
+        heard = program(model, files, environment).said
+        wrong[f"demo_words_wrong_percent_{name}"] = round(100 * jiwer.wer(spoken, [_bare(text) for text in heard]), 1)
+    return wrong
+
+
+def _bare(text: str) -> str:
+    words = ("".join(letter for letter in word.casefold() if letter.isalnum()) for word in text.split())
+    return " ".join(word for word in words if word)
