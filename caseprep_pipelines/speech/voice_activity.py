@@ -38,6 +38,11 @@ MAX_PAUSE_SECONDS = 2.0
 """A longer silence is never inside a clip: recognisers invent words there. A much shorter bound would cost a clip,
 hence an encoder's pass, for every sentence."""
 
+JOINED_PAUSE_SECONDS = 1.0
+"""Silence between clips that are recognised at once: long enough to be a pause, too short for invented words."""
+_JOINED_WITH_LAST = 4
+"""A clip shares the window of clips shortly before it, or nobody's: one window is one context for the recogniser."""
+
 _BLOCK_FRAMES = 10_000
 """320 s: as many frames as faster-whisper gives the detector at once, hence the same sums."""
 _CONTEXT_SAMPLES = 64
@@ -193,6 +198,24 @@ def clip_frames(speech: Sequence[tuple[int, int]], probabilities: Frames, limit:
         clips.append((pieces[first].start, pieces[last].end))
         first = last + 1
     return clips
+
+
+def heard_together(clips: Sequence[Span], clip_seconds: float) -> tuple[tuple[int, ...], ...]:
+    """Numbers of the clips that are recognised at once, in order; together, with `JOINED_PAUSE_SECONDS` between them,
+    they are no longer than one may be. Follows from the clips alone."""
+    groups: list[list[int]] = []
+    lengths: list[float] = []
+    for number, clip in enumerate(clips):
+        seconds = clip.end - clip.start
+        for at in range(max(0, len(groups) - _JOINED_WITH_LAST), len(groups)):
+            if lengths[at] + JOINED_PAUSE_SECONDS + seconds <= clip_seconds:
+                groups[at].append(number)
+                lengths[at] += JOINED_PAUSE_SECONDS + seconds
+                break
+        else:
+            groups.append([number])
+            lengths.append(seconds)
+    return tuple(tuple(group) for group in groups)
 
 
 def to_spans(frames: Iterable[tuple[int, int]], seconds: float) -> tuple[Span, ...]:
