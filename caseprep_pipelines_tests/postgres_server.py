@@ -9,9 +9,9 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,19 @@ _NUMBERS = itertools.count()
 class PostgresServer:
     folder: Path
     """Where its socket lies."""
+    pg_ctl: Callable[..., None] = field(repr=False)
+    """Calls the program with arguments; waits until it has done."""
+
+    def stop(self) -> None:
+        """At once, as when its machine is lost: whoever is connected is cut off."""
+        self.pg_ctl("-w", "-m", "immediate", "stop")
+
+    def start(self) -> None:
+        """Again."""
+        # no flush is waited for; what was committed outlives the server all the same, though not the machine
+        options = f"-c listen_addresses= -c unix_socket_directories={self.folder} -c fsync=off -c full_page_writes=off"
+        # The log goes to a file: a server that inherits a pipe would keep the caller waiting for its end.
+        self.pg_ctl("-w", "-l", str(self.folder / "log"), "-o", options, "start")
 
     def url(self, database: str, password: str = PASSWORD) -> str:
         """Of a database, as a user would write it in `CASEPREP_DATABASE_URL`."""
@@ -75,18 +88,14 @@ def running_server() -> Iterator[PostgresServer]:
             said = log.read_text() if log.exists() else ""
             raise RuntimeError(f"{program} failed: {done.stdout}{done.stderr}{said}")
 
-    options = (
-        f"-c listen_addresses= -c unix_socket_directories={folder} "
-        "-c fsync=off -c full_page_writes=off -c synchronous_commit=off"
-    )
+    server = PostgresServer(folder, lambda *arguments: run("pg_ctl", *arguments))
     try:
         run(
             "initdb", "-U", "caseprep", f"--pwfile={password}", "-A", "scram-sha-256", "-E", "UTF8", "--no-locale", "-N"
         )
-        # The log goes to a file: a server that inherits a pipe would keep `run` waiting for its end.
-        run("pg_ctl", "-w", "-l", str(folder / "log"), "-o", options, "start")
-        yield PostgresServer(folder)
-        run("pg_ctl", "-w", "-m", "immediate", "stop")
+        server.start()
+        yield server
+        server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

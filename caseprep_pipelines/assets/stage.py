@@ -49,7 +49,8 @@ if TYPE_CHECKING:
 
 D = TypeVar("D", bound=Document)
 
-#: How often a run asks again for what a fault left unfinished, and how long it waits before.
+#: How often a run asks again for what a fault left unfinished, and how many seconds it waits before the first time; it
+#: waits six times as long before the second, so that a database that is gone for a minute fails no run.
 FAULT_RETRIES = 2
 FAULT_RETRY_SECONDS = 5
 
@@ -403,7 +404,7 @@ def run_stage(context: dg.AssetExecutionContext, stage: Stage, pipeline: Pipelin
         for key, why in failures.items():
             context.log.warning(f"{stage.name} {key}: {why}{' (will be tried again)' if retrying else ''}")
         if retrying:
-            raise dg.RetryRequested(max_retries=FAULT_RETRIES, seconds_to_wait=FAULT_RETRY_SECONDS)
+            raise _again(context)
         for key, why in failures.items():
             record_fault(pipeline.catalog, key, stage.name, "Fault", why)
         named = ", ".join(list(failures)[:20]) + (f" and {len(failures) - 20} more" if len(failures) > 20 else "")
@@ -416,6 +417,10 @@ def run_stage(context: dg.AssetExecutionContext, stage: Stage, pipeline: Pipelin
         yield dg.AssetCheckResult(
             passed=passed.get(name, True), check_name=name, asset_key=context.asset_key, severity=_severity(name)
         )
+
+
+def _again(context: dg.AssetExecutionContext) -> dg.RetryRequested:
+    return dg.RetryRequested(FAULT_RETRIES, FAULT_RETRY_SECONDS * 6**context.retry_number)
 
 
 def _logged_before_the_crash(context: dg.AssetExecutionContext) -> set[str]:
@@ -610,6 +615,11 @@ def stage_asset(stage: Stage, settings: Settings, partitions: dg.PartitionsDefin
         def asset(context: dg.AssetExecutionContext) -> Iterator[Any]:
             try:
                 yield from run_stage(context, stage, context.resources.pipeline)
+            except Fault as fault:
+                # not one recording's: the catalog is away, and with it the place to say which recordings failed
+                if context.retry_number < FAULT_RETRIES:
+                    raise _again(context) from None
+                raise dg.Failure(f"{stage.name}: {fault}", allow_retries=False) from None
             except dg.DagsterExecutionInterruptedError:
                 if settings.executor == "kubernetes":
                     again_elsewhere(context)

@@ -4,7 +4,8 @@ Nothing here knows what the tables hold. Errors leave this module as `Configurat
 login, the schema) or as `Fault` (what may pass), each one line without passwords and without rows.
 """
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_exponential
 
 from caseprep_pipelines.catalog import migrations
 from caseprep_pipelines.errors import ConfigurationError, Fault
@@ -20,6 +22,12 @@ SETTING = "CASEPREP_DATABASE_URL"
 
 #: How long a SQLite writer waits for another one, in milliseconds.
 BUSY_TIMEOUT = 60_000
+
+#: A PostgreSQL server that was there and is away is asked so often, with growing waits, before that is a fault: for
+#: about 40 seconds, because Dagster gives a sensor's tick a minute.
+AWAY_ATTEMPTS = 11
+AWAY_BACKOFF = wait_exponential(multiplier=0.5, max=5)
+AWAY_SECONDS = 45
 
 
 class Conflict(Fault):
@@ -105,9 +113,17 @@ def _engine(url: URL) -> Engine:
         event.listen(engine, "connect", _on_sqlite_connect)
         event.listen(engine, "begin", _on_sqlite_begin)
         return engine
-    ours = {"application_name": "caseprep", "connect_timeout": 10}
+    ours = {
+        "application_name": "caseprep",
+        "connect_timeout": 10,
+        # a server whose machine is gone says nothing: without these a statement would wait for it for two hours
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 60_000,
+    }
     try:
-        return create_engine(
+        engine = create_engine(
             url,
             hide_parameters=True,
             pool_pre_ping=True,
@@ -117,6 +133,35 @@ def _engine(url: URL) -> Engine:
         raise ConfigurationError(
             f"{SETTING} names PostgreSQL, whose driver is missing; install caseprep-pipelines[postgres]"
         ) from None
+    event.listen(engine, "do_connect", _patience())
+    return engine
+
+
+def _patience() -> Callable[..., Any]:
+    """Connects, and waits for a server that answered before: one that restarts is back within a minute, and a stage
+    that failed at once had worked for nothing. A server that never answered is told at once, as is one that was
+    waited for in vain until it answers again: else every recording of a run would wait for it anew.
+    """
+    there = False
+
+    def connect(dialect: Any, _record: object, arguments: Any, parameters: Any) -> Any:
+        nonlocal there
+        attempts = Retrying(
+            stop=stop_after_attempt(AWAY_ATTEMPTS if there else 1) | stop_after_delay(AWAY_SECONDS),
+            wait=AWAY_BACKOFF,
+            retry=retry_if_exception_type(dialect.dbapi.OperationalError),
+            sleep=time.sleep,
+            reraise=True,
+        )
+        try:
+            connection = attempts(dialect.connect, *arguments, **parameters)
+        except dialect.dbapi.Error:
+            there = False
+            raise
+        there = True
+        return connection
+
+    return connect
 
 
 def _on_sqlite_connect(connection: Any, _record: object) -> None:
