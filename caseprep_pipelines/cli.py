@@ -8,7 +8,7 @@ Imports are inside the commands, so that `caseprep --help` answers at once.
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -39,6 +39,8 @@ app.add_typer(archive_app, name="archive")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder that the transcripts are written to.", show_default=True)]
+#: `catalog.progress.Standing`, without its imports.
+Standing = Literal["done", "waiting", "failed", "rejected"]
 MatterOption = Annotated[str | None, typer.Option("--matter", "-m", help="Only this matter (the firm's number).")]
 
 
@@ -141,16 +143,21 @@ def transcribe(
 def status(
     recording: Annotated[str | None, typer.Argument(help="A recording's key, or its file name.")] = None,
     matter: MatterOption = None,
+    only: Annotated[Standing | None, typer.Option("--only", help="Only recordings that stand so.")] = None,
     as_json: Json = False,
 ) -> None:
     """Show what is done, waiting, failed or rejected, and why. Stage by stage for one recording."""
     from caseprep_pipelines import reporting
 
-    rows = reporting.status(_pipeline(), recording, matter)
+    pipeline = _pipeline()
+    if recording is None and not as_json:
+        counts = reporting.print_status(pipeline, matter, only)
+        raise typer.Exit(1 if counts["failed"] or counts["rejected"] else 0)
+    rows = reporting.status(pipeline, recording, matter, only)
     if as_json:
         _print_json(rows)
     else:
-        reporting.print_status(rows, detailed=recording is not None)
+        reporting.print_recordings(rows)
     raise typer.Exit(1 if any(row["status"] in ("rejected", "failed") for row in rows) else 0)
 
 

@@ -10,22 +10,33 @@ from rich.table import Table
 from caseprep_pipelines.terminal import clock, shorten
 
 if TYPE_CHECKING:
+    from caseprep_pipelines.catalog.progress import Standing
     from caseprep_pipelines.report.documents import ArchiveReport
     from caseprep_pipelines.resources.pipeline import Pipeline
 
 #: Rows of the registry that are read at once.
 PAGE = 1000
 
+#: Recordings that `status` shows on a terminal.
+ROWS = 50
+
 #: Days and matters that a report on a terminal shows; `--json` has all.
 REPORT_ROWS = 10
 
 
-def status(pipeline: "Pipeline", wanted: str | None, matter: str | None) -> list[dict[str, Any]]:
-    """One row for each recording, in registration order, with every stage's state.
+def status(
+    pipeline: "Pipeline",
+    wanted: str | None = None,
+    matter: str | None = None,
+    only: "Standing | None" = None,
+    limit: int | None = None,
+) -> list[dict[str, Any]]:
+    """One row for each recording, in registration order, with every stage's state; at most `limit`.
 
     Raises `ConfigurationError` where `wanted` is no recording's key or name.
     """
-    from caseprep_pipelines.catalog import registry
+    from caseprep_pipelines.assets import STAGES
+    from caseprep_pipelines.catalog import progress, registry
     from caseprep_pipelines.errors import ConfigurationError
 
     if wanted is not None:
@@ -35,7 +46,13 @@ def status(pipeline: "Pipeline", wanted: str | None, matter: str | None) -> list
         return _states(pipeline, rows)
     states: list[dict[str, Any]] = []
     after = 0
-    while page := registry.recordings_in_order(pipeline.catalog, after=after, limit=PAGE, matter=matter):
+    while limit is None or len(states) < limit:
+        page = progress.standing_so(
+            pipeline.catalog, STAGES[-1].name, only, matter=matter, after=after,
+            limit=PAGE if limit is None else min(PAGE, limit - len(states)),
+        )  # fmt: skip
+        if not page:
+            break
         states.extend(_states(pipeline, page))
         after = page[-1].position
     return states
@@ -85,21 +102,48 @@ def _states(pipeline: "Pipeline", rows: list[Any]) -> list[dict[str, Any]]:
     return found
 
 
-def print_status(rows: list[dict[str, Any]], *, detailed: bool) -> None:
+def print_recordings(rows: list[dict[str, Any]]) -> None:
+    """Recordings that somebody asked for by name, stage by stage."""
     console = Console()
-    if not rows:
+    for row in rows:
+        console.print(
+            f"{row['recording']}  {row['name']}  {row['status']}", markup=False, highlight=False, soft_wrap=True
+        )
+        for stage, state in row["stages"].items():
+            console.print(f"  {stage:20} {state}", markup=False, highlight=False, soft_wrap=True)
+        if row["remedy"]:
+            console.print(f"  {row['remedy']}", markup=False, highlight=False, soft_wrap=True)
+
+
+def print_status(pipeline: "Pipeline", matter: str | None, only: "Standing | None") -> "dict[Standing, int]":
+    """How many recordings stand how, which is also returned, and a screen of them: of more, those that failed or were
+    rejected."""
+    from caseprep_pipelines.assets import STAGES
+    from caseprep_pipelines.catalog import progress
+
+    console = Console()
+    counts = progress.standings(pipeline.catalog, STAGES[-1].name, matter)
+    total = sum(counts.values())
+    if not total:
         console.print("No recordings yet: try caseprep demo, or caseprep transcribe with files of yours.")
-        return
-    if detailed:
-        for row in rows:
-            console.print(
-                f"{row['recording']}  {row['name']}  {row['status']}", markup=False, highlight=False, soft_wrap=True
-            )
-            for stage, state in row["stages"].items():
-                console.print(f"  {stage:20} {state}", markup=False, highlight=False, soft_wrap=True)
-            if row["remedy"]:
-                console.print(f"  {row['remedy']}", markup=False, highlight=False, soft_wrap=True)
-        return
+        return counts
+    if only is None and total <= ROWS:
+        rows, wanted = status(pipeline, matter=matter), list(counts)
+    else:
+        rows, wanted = [], [only] if only else ["failed", "rejected"]
+        for standing in wanted:
+            rows += status(pipeline, matter=matter, only=standing, limit=ROWS - len(rows))
+    if rows:
+        console.print(_table_of(rows))
+    found = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+    console.print(f"{total:,} recording{'s' * (total != 1)}: {found}.", highlight=False, soft_wrap=True)
+    left = sum(counts[standing] for standing in wanted) - len(rows)
+    if left:
+        console.print(f"{left:,} more {' or '.join(wanted)}: --json names all.", highlight=False, soft_wrap=True)
+    return counts
+
+
+def _table_of(rows: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False)
     for heading in ("Recording", "Name", "Matter", "Status", "Stages done"):
         table.add_column(heading)
@@ -112,7 +156,7 @@ def print_status(rows: list[dict[str, Any]], *, detailed: bool) -> None:
             row["status"] + (f": {row['reason']}" if row["reason"] else ""),
             f"{done} of {len(row['stages'])}",
         )
-    console.print(table)
+    return table
 
 
 def verify(pipeline: "Pipeline", wanted: list[str]) -> list[dict[str, Any]]:

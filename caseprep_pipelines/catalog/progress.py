@@ -8,13 +8,13 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal, get_args
 
-from sqlalchemy import delete, select
+from sqlalchemy import Case, case, delete, func, select
 from sqlalchemy.orm import Session
 
 from caseprep_pipelines.catalog.database import Catalog
-from caseprep_pipelines.catalog.tables import FaultRow, Recording, StageProduct, StageRun
+from caseprep_pipelines.catalog.tables import FaultRow, Recording, RejectionRow, StageProduct, StageRun
 
 #: SQLite's limit on bound parameters is 32,766; smaller pages keep queries short on both databases.
 _PAGE = 1000
@@ -160,6 +160,49 @@ def unfinished(catalog: Catalog, last_stage: str, limit: int) -> list[str]:
                 .limit(limit)
             )
         )
+
+
+Standing = Literal["done", "waiting", "failed", "rejected"]
+
+
+def standings(catalog: Catalog, last_stage: str, matter: str | None = None) -> dict[Standing, int]:
+    """How many recordings are done, waiting, failed since their last product, and rejected."""
+    standing = _standing(last_stage)
+    query = select(standing, func.count()).select_from(Recording).group_by(standing)
+    with catalog.reading() as session:
+        found = dict(session.execute(query if matter is None else query.where(Recording.matter == matter)).all())
+    return {name: found.get(name, 0) for name in get_args(Standing)}
+
+
+def standing_so(
+    catalog: Catalog,
+    last_stage: str,
+    only: Standing | None = None,
+    *,
+    matter: str | None = None,
+    after: int = 0,
+    limit: int = _PAGE,
+) -> list[Recording]:
+    """Recordings that stand so, in order of registration: a page of those whose `position` comes after `after`."""
+    query = select(Recording).where(Recording.position > after).order_by(Recording.position).limit(limit)
+    if only is not None:
+        query = query.where(_standing(last_stage) == only)
+    if matter is not None:
+        query = query.where(Recording.matter == matter)
+    with catalog.reading() as session:
+        return list(session.scalars(query))
+
+
+def _standing(last_stage: str) -> Case[str]:
+    """A recording's standing, in a query over recordings."""
+    rejected = select(RejectionRow.partition).where(RejectionRow.partition == Recording.partition)
+    failed = select(FaultRow.partition).where(FaultRow.partition == Recording.partition)
+    through = select(StageProduct.partition).where(
+        StageProduct.partition == Recording.partition, StageProduct.stage == last_stage
+    )
+    return case(
+        (rejected.exists(), "rejected"), (failed.exists(), "failed"), (through.exists(), "done"), else_="waiting"
+    )
 
 
 def _pages(partitions: Collection[str]) -> Iterable[list[str]]:
