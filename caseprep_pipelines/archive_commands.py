@@ -66,7 +66,7 @@ def plan(pipeline: "Pipeline") -> dict[str, Any]:
     night = night_at(archive.window(pipeline.settings), now)
     instance = open_instance(pipeline.settings.dagster_home)
     # a night that has not begun has spent nothing
-    began = archive.Amount() if night is None else spent(instance, night)
+    began = archive.Amount() if night is None else spent(instance, night, pipeline.settings.partition_set)
     return archive.plan(pipeline, now, began, STAGES[-1].name, gpu_slots(instance))
 
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from caseprep_pipelines.resources.pipeline import Pipeline
 
 WINDOW_TAG = "caseprep/archive-window"
+#: Archives in code locations of their own share an instance, not a budget.
+SET_TAG = "caseprep/archive-partition-set"
 HOURS_TAG = "caseprep/archive-hours"
 COST_TAG = "caseprep/archive-usd"
 
@@ -87,7 +89,7 @@ def evaluate(pipeline: "Pipeline", instance: dg.DagsterInstance, now: datetime) 
         [candidate for candidate in unbegun if candidate.partition not in flying],
         rates,
         archive.budget(settings),
-        spent(instance, night),
+        spent(instance, night, settings.partition_set),
         seconds=archive.ahead(night, now, gpu_slots(instance)),
         most=archive.at_once(rates),
         under_way=[c.hours for c in (*begun, *unbegun) if c.partition in flying or c.partition in due],
@@ -118,10 +120,10 @@ def gpu_slots(instance: dg.DagsterInstance) -> int:
     return max(1, instance.get_concurrency_config().pool_config.default_pool_limit or 1)
 
 
-def spent(instance: dg.DagsterInstance, night: Night) -> Amount:
-    """What a night began, from the tags of its runs."""
+def spent(instance: dg.DagsterInstance, night: Night, partition_set: str) -> Amount:
+    """What a night began of an archive, from the tags of its runs."""
     total = Amount()
-    for run in instance.get_runs(filters=dg.RunsFilter(tags={WINDOW_TAG: night.name})):
+    for run in instance.get_runs(filters=dg.RunsFilter(tags={WINDOW_TAG: night.name, SET_TAG: partition_set})):
         total += Amount(float(run.tags.get(HOURS_TAG, 0)), float(run.tags.get(COST_TAG, 0)))
     return total
 
@@ -136,6 +138,7 @@ def _request(
         {
             PRIORITY: RUSH_PRIORITY if urgent else ARCHIVE_PRIORITY,
             WINDOW_TAG: night.name,
+            SET_TAG: pipeline.settings.partition_set,
             HOURS_TAG: f"{amount.hours:.6f}",
             COST_TAG: f"{amount.cost:.6f}",
         },
