@@ -15,6 +15,7 @@ from caseprep_pipelines.storage.products import CorruptProduct, MissingProduct
 
 if TYPE_CHECKING:
     from caseprep_pipelines.speech.transcription import Job
+    from caseprep_pipelines.speech.voice_activity import VoiceActivity
     from caseprep_pipelines.storage.saved_work import SavedWork
 
 
@@ -58,7 +59,8 @@ def _job(recording: Recording) -> "Job":
 
 
 class SavedClips:
-    """Segments by channel and clip: of an attempt that was interrupted, or of the same audio, transcribed before."""
+    """What the detector heard by channel, and segments by channel and clip: of an attempt that was interrupted, or of
+    the same audio, transcribed before."""
 
     def __init__(self, recording: Recording, work: "SavedWork") -> None:
         self._recording, self._work = recording, work
@@ -87,6 +89,23 @@ class SavedClips:
             for (at, number), said in sorted(heard.items(), key=lambda entry: entry[0])
         ]
         self._work.add("json", json.dumps(rows).encode())
+
+    def load_activity(self, channel: int) -> "VoiceActivity | None":
+        from caseprep_pipelines.speech.voice_activity import VoiceActivity
+        from caseprep_pipelines.storage.saved_work import unpacked
+
+        for part in self._work.parts(f"speech-{channel}.npz"):
+            if arrays := unpacked(part):
+                return VoiceActivity(float(arrays["seconds"]), arrays["probabilities"], arrays["powers"])
+        return None
+
+    def save_activity(self, channel: int, activity: "VoiceActivity") -> None:
+        import numpy as np
+
+        from caseprep_pipelines.storage.saved_work import packed
+
+        data = packed(seconds=np.array(activity.seconds), probabilities=activity.probabilities, powers=activity.powers)
+        self._work.add(f"speech-{channel}.npz", data)
 
 
 def _clips_of(raw: RawTranscript) -> dict[tuple[int, int], Segment | None]:

@@ -27,18 +27,27 @@ T = TypeVar("T")
 SAVE_SECONDS = 30.0
 """How often what was recognised of an unfinished recording is put away."""
 
+DETECTION_SECONDS = 5.0
+"""What the detector heard on a channel is put away where that took it at least so long."""
+
 Heard = Mapping[tuple[int, int], Segment | None]
 """What was said in clips, by place of the channel and number of the clip."""
 
 
 class Savings(Protocol):
-    """Where the clips of one recording that were recognised already are kept until the product is."""
+    """Where what is known already of one recording is kept until the product is there."""
 
     def load(self) -> Heard: ...
 
     def save(self, heard: Heard) -> None:
         """Adds to what is kept."""
         ...
+
+    def load_activity(self, channel: int) -> VoiceActivity | None:
+        """What the detector heard on the channel at that place."""
+        ...
+
+    def save_activity(self, channel: int, activity: VoiceActivity) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -182,7 +191,8 @@ class _Item(Generic[T]):
         audio, folder, transcriber = job.audio, job.folder, job.transcriber
         self.settings = transcriber.settings(job.options)
         self.channels = audio.distinct_channels
-        self.activities = [detect(folder / channel.file) for channel in self.channels]
+        self.savings = job.savings(self.settings) if job.savings is not None else None
+        self.activities = [self._detected(at, folder / channel.file) for at, channel in enumerate(self.channels)]
         self.bleed = _bleed(self.channels, self.activities, audio.duration_seconds)
         self.spans = [
             activity.clips(transcriber.identity.clip_seconds, self.bleed[channel.index])
@@ -195,7 +205,6 @@ class _Item(Generic[T]):
             for channel, spans in zip(self.channels, self.spans, strict=True)
         ]
         self.total = sum(span.end - span.start for spans in self.spans for span in spans)
-        self.savings = job.savings(self.settings) if job.savings is not None else None
         saved = self.savings.load() if self.savings is not None else {}
         places = {(at, number) for at, spans in enumerate(self.spans) for number in range(len(spans))}
         self.heard = {place: segment for place, segment in saved.items() if place in places}
@@ -205,6 +214,16 @@ class _Item(Generic[T]):
         self.seconds = 0.0
         self.saved_at = time.monotonic()
         self.lock = Lock()
+
+    def _detected(self, at: int, channel: Path) -> VoiceActivity:
+        kept = self.savings.load_activity(at) if self.savings is not None else None
+        if kept is not None:
+            return kept
+        started = time.monotonic()
+        activity = detect(channel)
+        if self.savings is not None and time.monotonic() - started >= DETECTION_SECONDS:
+            self.savings.save_activity(at, activity)
+        return activity
 
     @property
     def complete(self) -> bool:

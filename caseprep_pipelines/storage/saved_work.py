@@ -10,11 +10,17 @@ of another's.
 import hashlib
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 from caseprep_pipelines.storage.keys import check_partition_key
 from caseprep_pipelines.storage.objects import MissingObject, ObjectStore
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _PARTS, _RESULTS = "checkpoints", "results"
 
@@ -58,6 +64,26 @@ class SavedWork:
             said = {"partition": self._partition, "version": version}
             self._objects.write_bytes(self._result, json.dumps(said).encode())
         _remove(self._objects, self._home)
+
+
+def packed(**arrays: "NDArray[Any]") -> bytes:
+    """Arrays as a part."""
+    import numpy as np
+
+    data = BytesIO()
+    np.savez_compressed(data, allow_pickle=False, **arrays)
+    return data.getvalue()
+
+
+def unpacked(part: bytes) -> "Mapping[str, NDArray[Any]]":
+    """The arrays of a part; none of a part that is damaged."""
+    import numpy as np
+
+    try:
+        with np.load(BytesIO(part), allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (ValueError, OSError, EOFError, BadZipFile):
+        return {}
 
 
 def sweep(objects: ObjectStore, older_than: timedelta) -> int:

@@ -11,6 +11,7 @@ from caseprep_pipelines.models.identity import ModelIdentity
 from caseprep_pipelines.speech.documents import DecodeSettings, RawTranscript, Segment, Span, Suspicion, Word
 from caseprep_pipelines.speech.transcriber import Clips, TranscribeOptions
 from caseprep_pipelines.speech.transcription import Heard, Job, draft_text, transcribe, transcribe_many
+from caseprep_pipelines.speech.voice_activity import VoiceActivity
 from caseprep_pipelines_tests.speech.conftest import DemoRecording, normalized
 
 IDENTITY = ModelIdentity(name="fake", digest="0" * 64, clip_seconds=10.0)
@@ -160,12 +161,19 @@ class Kept:
 
     def __init__(self) -> None:
         self.parts: list[Heard] = []
+        self.activities: dict[int, VoiceActivity] = {}
 
     def load(self) -> Heard:
         return {place: said for part in self.parts for place, said in part.items()}
 
     def save(self, heard: Heard) -> None:
         self.parts.append(dict(heard))
+
+    def load_activity(self, channel: int) -> VoiceActivity | None:
+        return self.activities.get(channel)
+
+    def save_activity(self, channel: int, activity: VoiceActivity) -> None:
+        self.activities[channel] = activity
 
 
 class Interrupts(CountsClips):
@@ -211,6 +219,22 @@ def test_what_is_recognised_is_put_away_now_and_then(
     whisper = CountsClips()
     transcribe(Job(deposition.audio, deposition.folder, whisper, savings=lambda _settings: kept))
     assert [{number for _, number in part} for part in kept.parts] == [set(window) for window in whisper.asked]
+
+
+def test_what_the_detector_took_long_for_is_not_detected_again(
+    jail_call: DemoRecording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def job(kept: Kept) -> Job:
+        return Job(jail_call.audio, jail_call.folder, CountsClips(), savings=lambda _settings: kept)
+
+    quick, slow = Kept(), Kept()
+    raw = transcribe(job(quick))
+    assert not quick.activities
+    monkeypatch.setattr("caseprep_pipelines.speech.transcription.DETECTION_SECONDS", 0.0)
+    assert transcribe(job(slow)) == raw
+    assert sorted(slow.activities) == [0, 1]
+    monkeypatch.setattr("caseprep_pipelines.speech.transcription.detect", pytest.fail)
+    assert transcribe(job(slow)) == raw
 
 
 def test_saved_clips_that_the_recording_does_not_have_are_left_out(deposition: DemoRecording) -> None:

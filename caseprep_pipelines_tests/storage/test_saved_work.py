@@ -2,10 +2,11 @@
 
 from datetime import timedelta
 
+import numpy as np
 import pytest
 
 from caseprep_pipelines.storage.objects import ObjectStore
-from caseprep_pipelines.storage.saved_work import SavedWork, sweep
+from caseprep_pipelines.storage.saved_work import SavedWork, packed, sweep, unpacked
 
 
 def work(store: ObjectStore, partition: str = "m-1-aa", matter: str = "m-1", shaped_by: object = "a") -> SavedWork:
@@ -18,6 +19,15 @@ def test_parts_come_back_in_order_and_by_kind(store: ObjectStore) -> None:
     work(store).add("json", b"2")
     assert list(work(store).parts("json")) == [b"1", b"2"]
     assert list(work(store).parts("npz")) == [b"x"]
+
+
+def test_arrays_come_back_and_damaged_ones_do_not() -> None:
+    part = packed(chunks=np.arange(3), said=np.ones((3, 2), dtype=np.float32))
+    arrays = unpacked(part)
+    assert arrays["chunks"].tolist() == [0, 1, 2]
+    assert arrays["said"].dtype == np.float32
+    assert not unpacked(part[: len(part) // 2])
+    assert not unpacked(b"")
 
 
 def test_other_settings_find_nothing(store: ObjectStore) -> None:
