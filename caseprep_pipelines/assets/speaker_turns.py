@@ -1,12 +1,10 @@
 """Stage 4, `speaker_turns`: who spoke when, by pyannote or, where each channel is a speaker, by the channels."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
 from caseprep_pipelines.assets.stage import Made, Recording, Stage, installed_digest
 from caseprep_pipelines.audio.documents import NormalizedAudio, SourceRecording
@@ -19,12 +17,22 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from caseprep_pipelines.speech.diarization import Job
     from caseprep_pipelines.storage.saved_work import SavedWork
 
 
-def make(recording: Recording) -> Made:
-    from caseprep_pipelines.renditions.rttm import turns_rttm
-    from caseprep_pipelines.speech.diarization import diarize
+def make_many(recordings: Iterable[Recording]) -> Iterator[tuple[Recording, Made | Exception]]:
+    from caseprep_pipelines.speech.diarization import diarize_many
+
+    for outcome in diarize_many(recordings, _job):
+        if isinstance(outcome.result, Exception):
+            yield outcome.item, outcome.result
+        else:
+            yield outcome.item, _made(outcome.item, outcome.result, outcome.seconds)
+
+
+def _job(recording: Recording) -> "Job | SpeakerTurns":
+    from caseprep_pipelines.speech.diarization import Job
     from caseprep_pipelines.speech.diarizer import DiarizeOptions
 
     source = recording.document("source_recording", SourceRecording)
@@ -45,7 +53,7 @@ def make(recording: Recording) -> Made:
             {name: version(name) for name in ("pyannote.audio", "torch")},
         ],
     )
-    turns = _finished(recording, work) or diarize(
+    return _finished(recording, work) or Job(
         audio,
         files,
         raw,
@@ -54,6 +62,14 @@ def make(recording: Recording) -> Made:
         recording.progress(audio.duration_seconds),
         lambda window: SavedChunks(work, window),
     )
+
+
+def _made(recording: Recording, turns: SpeakerTurns, seconds: float) -> Made:
+    from caseprep_pipelines.renditions.rttm import turns_rttm
+
+    audio = recording.document("normalized_audio", NormalizedAudio)
+    raw = recording.document("raw_transcript", RawTranscript)
+    files = recording.folder / "normalized_audio"
     folder = recording.folder / "product"
     folder.mkdir()
     (folder / "turns.rttm").write_text(turns_rttm(turns), encoding="utf-8")
@@ -68,7 +84,10 @@ def make(recording: Recording) -> Made:
             **({"model": turns.model.name, "demo_model": turns.model.demo} if turns.model else {}),
         },
         audio_seconds=audio.duration_seconds,
-        record={"device": recording.pipeline.diarizer.device} if turns.model else {},
+        record={
+            "wall_seconds": round(seconds, 3),
+            **({"device": recording.pipeline.diarizer.device} if turns.model else {}),
+        },
         links={"waveform": "waveform.png", "rttm": "turns.rttm"},
         models={"diarization": turns.model.digest} if turns.model else {},
     )
@@ -93,23 +112,21 @@ class SavedChunks:
         self._work, self._window = work, window
 
     def load(self, kind: str) -> dict[int, "NDArray[np.float32]"]:
-        import numpy as np
+        from caseprep_pipelines.storage.saved_work import unpacked
 
         said: dict[int, NDArray[np.float32]] = {}
         for part in self._work.parts(f"{kind}-{self._window}.npz"):
-            try:
-                with np.load(BytesIO(part), allow_pickle=False) as arrays:
-                    said.update(zip(arrays["chunks"].tolist(), arrays["said"], strict=True))
-            except (ValueError, OSError, KeyError, BadZipFile):
-                continue  # damaged: done again
+            if arrays := unpacked(part):
+                said.update(zip(arrays["chunks"].tolist(), arrays["said"], strict=True))
         return said
 
     def save(self, kind: str, said: "Mapping[int, NDArray[np.float32]]") -> None:
         import numpy as np
 
-        data = BytesIO()
-        np.savez_compressed(data, chunks=np.array(list(said), dtype=np.int64), said=np.stack(list(said.values())))
-        self._work.add(f"{kind}-{self._window}.npz", data.getvalue())
+        from caseprep_pipelines.storage.saved_work import packed
+
+        data = packed(chunks=np.array(list(said), dtype=np.int64), said=np.stack(list(said.values())))
+        self._work.add(f"{kind}-{self._window}.npz", data)
 
 
 def _draw(path: Path, audio: NormalizedAudio, files: Path, raw: RawTranscript, turns: SpeakerTurns) -> None:
@@ -140,7 +157,7 @@ def shaped_by(settings: Settings) -> Mapping[str, Any]:
 STAGE = Stage(
     name="speaker_turns",
     upstream=("source_recording", "normalized_audio", "raw_transcript"),
-    make=make,
+    make_many=make_many,
     description=(
         "Who spoke when: turns as heard, which may overlap, and exclusive ones, with confidence. Where every speaker "
         "has a channel, the channel is the speaker. With RTTM and a picture of waveform, speech, speakers and flags."

@@ -6,10 +6,15 @@
   one of them heard.
 
 A long recording is diarized window by window, cut at silences, and the windows' speakers are linked by their voices.
+While a GPU hears a window, the voices of the one before are clustered beside it, be it another recording's.
 """
 
-from collections.abc import Callable, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -29,27 +34,90 @@ from caseprep_pipelines.speech.engines import give_back_memory
 from caseprep_pipelines.speech.linking import LINKING_THRESHOLD, link
 from caseprep_pipelines.speech.transcriber import Progress, no_progress
 from caseprep_pipelines.speech.voice_activity import FRAME_SECONDS, Frames, frame_powers
+from caseprep_pipelines.speech.workers import Workers, at_once
+
+T = TypeVar("T")
+
+CPU = "cpu"
 
 WINDOW_SLACK = 0.1
 """Share of a window in which its end may move to find a silence."""
 
 
-def diarize(
-    audio: NormalizedAudio,
-    folder: Path,
-    raw: RawTranscript,
-    load: LoadDiarizer,
-    options: DiarizeOptions = DiarizeOptions(),  # noqa: B008 - frozen
-    progress: Progress = no_progress,
-    savings: Callable[[int], Savings] | None = None,
-) -> SpeakerTurns:
-    """Who spoke when; `folder` holds the FLAC files that `audio` names, `raw` the speech maps of their channels.
+@dataclass(frozen=True)
+class Job:
+    """A recording whose speakers are told apart. `folder` holds the FLAC files that `audio` names, `raw` the speech
+    maps of their channels."""
 
-    `load` is called only where a model is needed, `savings` with the number of a window. `progress` gets seconds of the
-    recording. Raises `ConfigurationError` or `Fault`.
-    """
+    audio: NormalizedAudio
+    folder: Path
+    raw: RawTranscript
+    load: LoadDiarizer
+    """Called only where a model is needed."""
+    options: DiarizeOptions = field(default_factory=DiarizeOptions)
+    progress: Progress = no_progress
+    """Gets seconds of the recording."""
+    savings: Callable[[int], Savings] | None = None
+    """Called with the number of a window."""
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[T]):
+    item: T
+    result: SpeakerTurns | Exception
+    """The turns, or the error that kept the item from them."""
+    seconds: float
+    """For which the item was worked on here, or waited for."""
+
+
+def diarize(job: Job) -> SpeakerTurns:
+    """Who spoke when in one recording. Raises `ConfigurationError` or `Fault`."""
+    (outcome,) = diarize_many([job], lambda given: given)
+    if isinstance(outcome.result, Exception):
+        raise outcome.result
+    return outcome.result
+
+
+def diarize_many(items: Iterable[T], job: Callable[[T], Job | SpeakerTurns]) -> Iterator[Outcome[T]]:
+    """Every item's outcome, in order. Beside a GPU the next item is begun before the last one is done; two at most are
+    in memory. What `job` has turns of already is not worked on."""
+    begun: deque[tuple[T, Callable[[], SpeakerTurns], float]] = deque()
+    with Workers() as workers:
+
+        def finished() -> Outcome[T]:
+            item, finish, seconds = begun.popleft()
+            started = time.monotonic()
+            result: SpeakerTurns | Exception
+            try:
+                result = finish()
+            except Exception as error:
+                result = error
+            return Outcome(item, result, seconds + time.monotonic() - started)
+
+        for item in items:
+            started = time.monotonic()
+            try:
+                finish, waits = _begin(job(item), workers)
+            except Exception as error:
+                while begun:
+                    yield finished()
+                yield Outcome(item, error, time.monotonic() - started)
+                continue
+            begun.append((item, finish, time.monotonic() - started))
+            while len(begun) > waits:
+                yield finished()
+        while begun:
+            yield finished()
+
+
+def _begin(job: Job | SpeakerTurns, workers: Workers) -> tuple[Callable[[], SpeakerTurns], bool]:
+    """Does what needs a device; returns what is left to do, and whether something else can be done meanwhile."""
+    if isinstance(job, SpeakerTurns):
+        known = job
+        return lambda: known, False
+    audio, folder, options, progress = job.audio, job.folder, job.options, job.progress
     files = {channel.index: channel for channel in audio.channels}
-    speaking = [channel for channel in raw.channels if channel.speech]
+    speaking = [channel for channel in job.raw.channels if channel.speech]
     channels = [files[channel.channel] for channel in speaking]
     if len(speaking) > 1:
         heard = [
@@ -59,7 +127,7 @@ def diarize(
         if channels_are_speakers(heard):
             turns, bleed = channel_turns(heard, audio.duration_seconds)
             progress(audio.duration_seconds)
-            return _product(
+            product = _product(
                 audio,
                 DiarizationSettings(
                     method="channel",
@@ -71,7 +139,10 @@ def diarize(
                 exclusive_turns=turns,
                 bleed=bleed,
             )
-    diarizer = load()
+            return lambda: product, False
+    diarizer = job.load()
+    # a CPU has nothing else to do meanwhile
+    submit, waits = (at_once, False) if diarizer.device == CPU else (workers.submit, True)
     speech = tuple(sorted((span for channel in speaking for span in channel.speech), key=lambda span: span.start))
     spans = windows(speech, audio.duration_seconds, options.window_seconds) if speech else ()
     settings = DiarizationSettings(
@@ -84,36 +155,40 @@ def diarize(
     )
     # not everybody need speak in every window, so the lower bound holds for the whole only
     within = options if len(spans) == 1 else DiarizeOptions(None, options.max_speakers, options.window_seconds)
-    said = []
+    tellers: list[Callable[[], WindowTurns]] = []
     for number, span in enumerate(spans):
-        said.append(
-            diarizer.diarize(
-                _mixed(folder, channels, span),
-                within,
-                lambda seconds, before=span.start: progress(before + seconds),  # type: ignore[misc]
-                savings(number) if savings is not None else None,
-            )
+        tell = diarizer.hear(
+            _mixed(folder, channels, span),
+            within,
+            lambda seconds, before=span.start: progress(before + seconds),  # type: ignore[misc]
+            job.savings(number) if job.savings is not None else None,
         )
+        tellers.append(submit(tell))
         if len(spans) > 1:
             give_back_memory()
-    labels = _people(said, options)
     lowest = channels[0].index if channels else 0
-    turns, exclusive = (
-        tuple(
-            Turn(
-                speaker=labels[number][turn.speaker],
-                channel=lowest,
-                start=round(span.start + turn.start, 3),
-                end=min(round(span.start + turn.end, 3), audio.duration_seconds),
-                confidence=turn.confidence,
+
+    def finish() -> SpeakerTurns:
+        said = [tell() for tell in tellers]
+        labels = _people(said, options)
+        turns, exclusive = (
+            tuple(
+                Turn(
+                    speaker=labels[number][turn.speaker],
+                    channel=lowest,
+                    start=round(span.start + turn.start, 3),
+                    end=min(round(span.start + turn.end, 3), audio.duration_seconds),
+                    confidence=turn.confidence,
+                )
+                for number, (span, window) in enumerate(zip(spans, said, strict=True))
+                for turn in chosen(window)
+                if span.start + turn.start < audio.duration_seconds
             )
-            for number, (span, window) in enumerate(zip(spans, said, strict=True))
-            for turn in chosen(window)
-            if span.start + turn.start < audio.duration_seconds
+            for chosen in (_all, _exclusive)
         )
-        for chosen in (_all, _exclusive)
-    )
-    return _product(audio, settings, turns=turns, exclusive_turns=exclusive, diarizer=diarizer)
+        return _product(audio, settings, turns=turns, exclusive_turns=exclusive, diarizer=diarizer)
+
+    return finish, waits
 
 
 def windows(speech: Sequence[Span], seconds: float, limit: float) -> tuple[Span, ...]:

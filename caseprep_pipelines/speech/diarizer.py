@@ -72,16 +72,17 @@ class Diarizer(Protocol):
         """Name and version of everything that shapes the turns."""
         ...
 
-    def diarize(
+    def hear(
         self,
         samples: Samples,
         options: DiarizeOptions,
         progress: Progress = no_progress,
         savings: Savings | None = None,
-    ) -> WindowTurns:
-        """One stretch of 16 kHz mono audio, all in memory. Raises `Fault` where the device failed.
+    ) -> Callable[[], WindowTurns]:
+        """What needs the device, for one stretch of 16 kHz mono audio, all in memory. Raises `Fault` where that failed.
 
-        `progress` gets seconds of the stretch. Of `options` only the number of speakers counts here.
+        What it returns needs no device, can be pickled, and tells the turns; it may raise `Fault` as well. `progress`
+        gets seconds of the stretch. Of `options` only the number of speakers counts here.
         """
         ...
 

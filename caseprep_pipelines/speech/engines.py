@@ -5,9 +5,13 @@ The engines read these variables when they are imported, so every function that 
 
 import ctypes
 import gc
+import logging
 import os
 import sys
-from contextlib import suppress
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
 
 
 def keep_private() -> None:
@@ -16,6 +20,29 @@ def keep_private() -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ["DO_NOT_TRACK"] = "1"
+
+
+def import_pyannote() -> Any:
+    """The package `pyannote.audio`, silent and private. Nothing else in the project may import it first."""
+    keep_private()
+    for name in ("pyannote", "lightning", "lightning.pytorch", "lightning.fabric", "torio", "torchcodec"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    import pyannote.audio
+    from pyannote.audio.pipelines import clustering
+    from pyannote.audio.telemetry import set_telemetry_metrics
+
+    set_telemetry_metrics(False)
+    # it prints to standard output when it cannot find as many speakers as asked for
+    vars(clustering)["print"] = lambda *_, **__: None
+    return pyannote.audio
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without the warnings of engines, which are about themselves."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def give_back_memory() -> None:

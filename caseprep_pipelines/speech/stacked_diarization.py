@@ -20,6 +20,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from pyannote.audio.pipelines import SpeakerDiarization
+from pyannote.audio.utils.signal import binarize
 from pyannote.core import SlidingWindow, SlidingWindowFeature
 
 from caseprep_pipelines.speech.diarizer import SAVE_SECONDS, Savings
@@ -32,6 +33,14 @@ _RANGE_BATCHES = 4
 class StackedSpeakerDiarization(SpeakerDiarization):
     """`pyannote.audio.pipelines.SpeakerDiarization`, faster. `embedding_batch_size` counts chunks here, and is halved
     when the device's memory does not hold them."""
+
+    def hear(self, file: Any, hook: Callable[..., None]) -> tuple[SlidingWindowFeature, np.ndarray]:
+        """What the networks say: `apply` up to where clustering begins."""
+        segmentations = self.get_segmentations(file, hook)
+        heard = segmentations
+        if not cast(Any, self._segmentation.model.specifications).powerset:
+            heard = binarize(segmentations, onset=self.segmentation.threshold, initial_state=False)
+        return segmentations, self.get_embeddings(file, heard, self.embedding_exclude_overlap, hook)
 
     def get_segmentations(self, file: Any, hook: Callable[..., None] | None = None) -> SlidingWindowFeature:
         """As upstream, in ranges of chunks."""

@@ -20,19 +20,19 @@ def die(*_arguments, **_named):
 if where == "saved":
     from caseprep_pipelines.speech import diarizer, transcription
     from caseprep_pipelines.storage.saved_work import SavedWork
-    diarizer.SAVE_SECONDS = transcription.SAVE_SECONDS = 0.0
+    diarizer.SAVE_SECONDS = transcription.SAVE_SECONDS = transcription.DETECTION_SECONDS = 0.0
     real_add, seen = SavedWork.add, []
 
     def add(self, kind, data):
         real_add(self, kind, data)
-        if f"/{name}/" in self._folder and not seen:
+        if f"/{name}/" in self._folder and not kind.startswith("speech") and not seen:
             seen.append(kind)
             die()
 
     SavedWork.add = add
 elif where == "in":
     chosen = next(stage for stage in assets.STAGES if stage.name == name)
-    object.__setattr__(chosen, "make", die)
+    object.__setattr__(chosen, "make_many" if chosen.make_many else "make", die)
 else:
     real = machinery.append_custody
     machinery.append_custody = lambda catalog, partition, entry: (

@@ -17,7 +17,7 @@ from pyannote.metrics.diarization import DiarizationErrorRate
 
 from caseprep_pipelines.audio.limits import Limits
 from caseprep_pipelines.audio.normalize import normalize
-from caseprep_pipelines.speech.diarization import diarize
+from caseprep_pipelines.speech import diarization
 from caseprep_pipelines.speech.diarizer import Diarizer
 from caseprep_pipelines.speech.documents import RawTranscript, Span, SpeakerTurns, Word
 from caseprep_pipelines.speech.transcriber import TranscribeOptions
@@ -71,7 +71,9 @@ def conversations(
         audio = normalize(path, registered(path), folder, Limits())
         raw = transcribe(Job(audio, folder, transcriber))
         reference = json.loads(path.with_suffix(".json").read_text())
-        made.append(Conversation(reference, raw, diarize(audio, folder, raw, lambda: diarizer)))
+        made.append(
+            Conversation(reference, raw, diarization.diarize(diarization.Job(audio, folder, raw, lambda: diarizer)))
+        )
     assert len(made) == 2
     return made
 

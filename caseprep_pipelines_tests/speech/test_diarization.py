@@ -1,4 +1,7 @@
+import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caseprep_pipelines.audio.documents import NormalizedAudio
+from caseprep_pipelines.errors import Fault
 from caseprep_pipelines.models.identity import ModelIdentity
-from caseprep_pipelines.speech.diarization import diarize, windows
+from caseprep_pipelines.speech.diarization import Job, diarize, diarize_many, windows
 from caseprep_pipelines.speech.diarizer import DiarizeOptions, Diarizer, Savings, WindowTurn, WindowTurns
-from caseprep_pipelines.speech.documents import ChannelTranscript, DecodeSettings, RawTranscript, Span
+from caseprep_pipelines.speech.documents import ChannelTranscript, DecodeSettings, RawTranscript, Span, SpeakerTurns
 from caseprep_pipelines.speech.transcriber import Progress, no_progress
 from caseprep_pipelines_tests.speech.conftest import DemoRecording, normalized
 
@@ -24,18 +28,19 @@ class TwoPeople:
     window is its first speaker."""
 
     identity: ModelIdentity = IDENTITY
+    device: str = "cpu"
     seen: list[tuple[int, DiarizeOptions]] = field(default_factory=list)
 
     def libraries(self) -> dict[str, str]:
         return {"fake": "1"}
 
-    def diarize(
+    def hear(
         self,
         samples: np.ndarray,
         options: DiarizeOptions,
         progress: Progress = no_progress,
         savings: Savings | None = None,
-    ) -> WindowTurns:
+    ) -> Callable[[], WindowTurns]:
         self.seen.append((len(samples), options))
         signs = np.sign(samples[::1600])
         voices = [sign for sign in dict.fromkeys(signs.tolist()) if sign]
@@ -43,7 +48,7 @@ class TwoPeople:
         turns = tuple(WindowTurn(voices.index(signs[a]), a / 10, b / 10, 0.5) for a, b in pairwise(edges) if signs[a])
         progress(len(samples) / 16_000)
         centroids = np.array([[1.0, 0.0] if voice > 0 else [0.0, 1.0] for voice in voices]).reshape(-1, 2)
-        return WindowTurns(turns, turns, centroids)
+        return partial(WindowTurns, turns, turns, centroids)
 
 
 def unneeded() -> Diarizer:
@@ -104,7 +109,7 @@ SPEECH = tuple((start, end) for start, end, _ in TALK)
 @pytest.mark.parametrize("window", [7200.0, 30.0, 12.0])
 def test_speakers_keep_their_names_across_windows(window: float, tmp_path: Path) -> None:
     audio = normalized(tmp_path, voices(*TALK))
-    turns = diarize(audio, tmp_path, raw(audio, SPEECH), TwoPeople, DiarizeOptions(window_seconds=window))
+    turns = diarize(Job(audio, tmp_path, raw(audio, SPEECH), TwoPeople, DiarizeOptions(window_seconds=window)))
     spoken = [[turn.speaker for turn in turns.turns if turn.start < end and turn.end > start] for start, end in SPEECH]
     assert [set(row) for row in spoken] == [{"SPEAKER_00"}, {"SPEAKER_01"}] * 2 + [{"SPEAKER_00"}]
     for (start, end), row in zip(SPEECH, spoken, strict=True):
@@ -118,19 +123,19 @@ def test_speakers_keep_their_names_across_windows(window: float, tmp_path: Path)
 def test_no_more_than_a_window_is_in_memory_and_bounds_hold_for_the_whole(tmp_path: Path) -> None:
     audio = normalized(tmp_path, voices(*TALK))
     people, seconds = TwoPeople(), []
-    diarize(audio, tmp_path, raw(audio, SPEECH), lambda: people, DiarizeOptions(2, 4, 30.0), seconds.append)
+    diarize(Job(audio, tmp_path, raw(audio, SPEECH), lambda: people, DiarizeOptions(2, 4, 30.0), seconds.append))
     assert sum(length for length, _ in people.seen) == 60 * 16_000
     assert all(length <= 30 * 16_000 for length, _ in people.seen)
     assert all((o.min_speakers, o.max_speakers) == (None, 4) for _, o in people.seen)
     assert seconds == sorted(seconds)
     assert seconds[-1] == pytest.approx(60)
-    diarize(audio, tmp_path, raw(audio, SPEECH), lambda: people, DiarizeOptions(2, 4))
+    diarize(Job(audio, tmp_path, raw(audio, SPEECH), lambda: people, DiarizeOptions(2, 4)))
     assert people.seen[-1][1].min_speakers == 2
 
 
 def test_a_call_needs_no_model(tmp_path: Path) -> None:
     audio = normalized(tmp_path, voices((1.0, 9.0, 0.1)), voices((12.0, 20.0, 0.1)))
-    turns = diarize(audio, tmp_path, raw(audio, ((1.024, 9.024),), ((12.0, 20.0),)), unneeded)
+    turns = diarize(Job(audio, tmp_path, raw(audio, ((1.024, 9.024),), ((12.0, 20.0),)), unneeded))
     assert turns.settings.method == "channel"
     assert turns.model is None
     assert [(turn.speaker, turn.channel) for turn in turns.turns] == [("SPEAKER_00", 0), ("SPEAKER_01", 1)]
@@ -138,7 +143,7 @@ def test_a_call_needs_no_model(tmp_path: Path) -> None:
 
 def test_two_microphones_in_a_room_are_mixed(tmp_path: Path) -> None:
     audio = normalized(tmp_path, voices(*TALK), 0.8 * voices(*TALK))
-    turns = diarize(audio, tmp_path, raw(audio, SPEECH, SPEECH), TwoPeople)
+    turns = diarize(Job(audio, tmp_path, raw(audio, SPEECH, SPEECH), TwoPeople))
     assert turns.settings.method == "pyannote"
     assert turns.settings.channels == (0, 1)
     assert turns.speakers == ("SPEAKER_00", "SPEAKER_01")
@@ -146,15 +151,64 @@ def test_two_microphones_in_a_room_are_mixed(tmp_path: Path) -> None:
 
 def test_a_channel_without_speech_is_left_out(tmp_path: Path) -> None:
     audio = normalized(tmp_path, voices(), voices(*TALK))
-    turns = diarize(audio, tmp_path, raw(audio, (), SPEECH), TwoPeople)
+    turns = diarize(Job(audio, tmp_path, raw(audio, (), SPEECH), TwoPeople))
     assert turns.settings.channels == (1,)
     assert {turn.channel for turn in turns.turns} == {1}
 
 
 def test_silence_has_no_speakers(tmp_path: Path) -> None:
     audio = normalized(tmp_path, voices())
-    turns = diarize(audio, tmp_path, raw(audio, ()), TwoPeople)
+    turns = diarize(Job(audio, tmp_path, raw(audio, ()), TwoPeople))
     assert (turns.speakers, turns.turns, turns.exclusive_turns) == ((), (), ())
+
+
+@dataclass
+class BesideAGpu(TwoPeople):
+    """The same where there is something else to do meanwhile."""
+
+    device: str = "a GPU"
+
+
+def test_a_gpu_goes_on_while_voices_are_clustered_and_the_turns_are_the_same(tmp_path: Path) -> None:
+    recordings = []
+    for number in range(3):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        recordings.append((folder, normalized(folder, voices(*TALK[number:]))))
+
+    def jobs(people: TwoPeople) -> Callable[[tuple[Path, NormalizedAudio]], Job]:
+        return lambda given: Job(
+            given[1], given[0], raw(given[1], SPEECH), lambda: people, DiarizeOptions(window_seconds=30.0)
+        )
+
+    people = BesideAGpu()
+    outcomes = diarize_many(recordings, jobs(people))
+    first = next(outcomes)
+    # the first one's turns came when the second one's windows had been heard, and before the third's
+    assert len(people.seen) == 2 * len(windows(tuple(Span(start=a, end=b) for a, b in SPEECH), 60.0, 30.0))
+    found = [first, *outcomes]
+    assert [outcome.item for outcome in found] == recordings
+    assert [outcome.result for outcome in found] == [
+        outcome.result for outcome in diarize_many(recordings, jobs(TwoPeople()))
+    ]
+
+
+@dataclass
+class Deadly(BesideAGpu):
+    """Clustering the first window that is heard kills its process."""
+
+    def hear(self, samples: np.ndarray, *arguments: object, **named: object) -> Callable[[], WindowTurns]:
+        tell = super().hear(samples, *arguments, **named)  # type: ignore[arg-type]
+        return partial(os._exit, 9) if len(self.seen) == 1 else tell  # type: ignore[arg-type]
+
+
+def test_a_process_that_dies_is_a_fault_and_the_next_recording_gets_another(tmp_path: Path) -> None:
+    audio = normalized(tmp_path, voices(*TALK))
+    people = Deadly()
+    first, second, third = diarize_many(range(3), lambda _: Job(audio, tmp_path, raw(audio, SPEECH), lambda: people))
+    assert isinstance(first.result, Fault)
+    assert isinstance(second.result, SpeakerTurns | Fault)  # it may have been in the hands of the same pool
+    assert isinstance(third.result, SpeakerTurns)
 
 
 edges = st.lists(st.floats(0, 5000, allow_nan=False), max_size=30).map(sorted)
@@ -184,7 +238,7 @@ def test_real_channels_are_told_apart(jail_call: DemoRecording, courtroom: DemoR
             tuple((span.start, span.end) for span in detect(recording.folder / channel.file).speech)
             for channel in recording.audio.channels
         ]
-        turns = diarize(recording.audio, recording.folder, raw(recording.audio, *speech), unneeded)
+        turns = diarize(Job(recording.audio, recording.folder, raw(recording.audio, *speech), unneeded))
         names = list(dict.fromkeys(said["speaker"] for said in recording.reference))
         assert len(turns.speakers) == len(names)
         channel_of: dict[str, int] = {}

@@ -1,6 +1,8 @@
+import json
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from caseprep_pipelines.errors import ConfigurationError
 from caseprep_pipelines.models.identity import ModelIdentity
 from caseprep_pipelines.speech.diarizer import DiarizeOptions, Diarizer
 from caseprep_pipelines.speech.pyannote_diarizer import _configuration, load_diarizer
+from caseprep_pipelines.speech.pyannote_turns import turns
+from caseprep_pipelines.speech.workers import Workers
 from caseprep_pipelines_tests.speech.conftest import DemoRecording
 
 PIPELINE = {
@@ -75,27 +79,27 @@ def test_nothing_is_reported_to_the_makers(diarizer: Diarizer) -> None:
 def test_the_demo_pipeline_tells_who_speaks(deposition: DemoRecording, diarizer: Diarizer) -> None:
     samples, _ = soundfile.read(deposition.folder / "0.flac", dtype="float32")
     seconds: list[float] = []
-    said = diarizer.diarize(samples, DiarizeOptions(), seconds.append)
+    said = diarizer.hear(samples, DiarizeOptions(), seconds.append)()
     assert len(said.centroids) == len({turn.speaker for turn in said.turns}) == 3
     assert all(before.end <= after.start for before, after in pairwise(said.exclusive))
     assert all(turn.confidence is not None and 0 <= turn.confidence <= 1 for turn in said.turns)
     assert seconds == sorted(seconds)
     assert seconds[-1] == pytest.approx(len(samples) / 16_000)
-    again = diarizer.diarize(samples, DiarizeOptions())
+    again = diarizer.hear(samples, DiarizeOptions())()
     assert (again.turns, again.exclusive) == (said.turns, said.exclusive)
 
 
 def test_bounds_on_the_number_of_speakers_are_kept(deposition: DemoRecording, diarizer: Diarizer) -> None:
     samples, _ = soundfile.read(deposition.folder / "0.flac", dtype="float32")
     for options in (DiarizeOptions(max_speakers=1), DiarizeOptions(min_speakers=3, max_speakers=3)):
-        said = diarizer.diarize(samples, options)
+        said = diarizer.hear(samples, options)()
         assert len({turn.speaker for turn in said.turns}) == len(said.centroids) == options.max_speakers
 
 
 def test_silence_has_no_speakers(diarizer: Diarizer, tmp_path: Path) -> None:
     import numpy as np
 
-    said = diarizer.diarize(np.zeros(16_000 * 15, dtype=np.float32), DiarizeOptions())
+    said = diarizer.hear(np.zeros(16_000 * 15, dtype=np.float32), DiarizeOptions())()
     assert (said.turns, said.exclusive, len(said.centroids)) == ((), (), 0)
 
 
@@ -126,6 +130,42 @@ def test_one_pass_for_each_chunk_says_what_stock_pyannote_says(
     assert ours == pytest.approx(theirs, abs=1e-4)
     assert own.speaker_diarization == stock.speaker_diarization
     assert own.exclusive_speaker_diarization == stock.exclusive_speaker_diarization
+    told = diarizer.hear(audio.numpy(), DiarizeOptions())()
+    for found_turns, annotation in (
+        (told.turns, stock.speaker_diarization),
+        (told.exclusive, stock.exclusive_speaker_diarization),
+    ):
+        labels = stock.speaker_diarization.labels()
+        assert [(turn.start, turn.end, labels[turn.speaker]) for turn in found_turns] == [
+            (round(turn.start, 3), round(turn.end, 3), label)
+            for turn, _, label in annotation.itertracks(yield_label=True)
+        ]
+    assert told.centroids == pytest.approx(stock.speaker_embeddings, abs=1e-4)
+
+
+def test_turns_that_another_process_tells_are_the_same(deposition: DemoRecording, diarizer: Diarizer) -> None:
+    samples, _ = soundfile.read(deposition.folder / "0.flac", dtype="float32")
+    tell = diarizer.hear(samples, DiarizeOptions(max_speakers=2))
+    with Workers() as workers:
+        elsewhere, here = workers.submit(tell)(), tell()
+    assert (elsewhere.turns, elsewhere.exclusive) == (here.turns, here.exclusive)
+    assert np.array_equal(elsewhere.centroids, here.centroids)
+
+
+def test_voices_are_compared_by_the_arrays_that_come_with_a_pipeline(
+    deposition: DemoRecording, diarizer: Diarizer, tmp_path: Path
+) -> None:
+    samples, _ = soundfile.read(deposition.folder / "0.flac", dtype="float32")
+    tell = diarizer.hear(samples, DiarizeOptions())
+    method, chunks, *bounds = tell.args  # type: ignore[attr-defined]
+    size = chunks.embeddings.shape[2]
+    np.savez(tmp_path / "xvec_transform.npz", mean1=np.zeros(size), mean2=np.zeros(size), lda=np.eye(size))
+    np.savez(tmp_path / "plda.npz", mu=np.zeros(size), tr=np.eye(size), psi=np.linspace(9, 1, size))
+    parameters = {"clustering": {"threshold": 0.6, "Fa": 0.07, "Fb": 0.8}, "segmentation": {"min_duration_off": 0.0}}
+    by_plda = replace(method, clustering="VBxClustering", plda=str(tmp_path), parameters=json.dumps(parameters))
+    said = turns(by_plda, chunks, *bounds)
+    assert said.turns
+    assert len(said.centroids) == len({turn.speaker for turn in said.turns})
 
 
 class Kept:
@@ -155,10 +195,10 @@ def test_an_interrupted_window_goes_on_with_the_chunks_that_are_missing(
     monkeypatch.setattr(module, "SAVE_SECONDS", 0.0)
     monkeypatch.setattr(module, "_RANGE_BATCHES", 1)
     samples, _ = soundfile.read(deposition.folder / "0.flac", dtype="float32")
-    uninterrupted = diarizer.diarize(samples, DiarizeOptions())
+    uninterrupted = diarizer.hear(samples, DiarizeOptions())()
     kept = Kept(stops_after)
     with pytest.raises(KeyboardInterrupt):
-        diarizer.diarize(samples, DiarizeOptions(), savings=kept)
+        diarizer.hear(samples, DiarizeOptions(), savings=kept)()
     done = len(kept.parts.get("embedded", {}))
     assert kept.parts
     kept.left = None
@@ -170,7 +210,7 @@ def test_an_interrupted_window_goes_on_with_the_chunks_that_are_missing(
         return np.asarray(stock(self, waveforms, masks))
 
     monkeypatch.setattr(type(fast), "_embed", counted)
-    again = diarizer.diarize(samples, DiarizeOptions(), savings=kept)
+    again = diarizer.hear(samples, DiarizeOptions(), savings=kept)()
     assert (again.turns, again.exclusive) == (uninterrupted.turns, uninterrupted.exclusive)
     # one is the silent chunk, which every attempt asks for
     assert sum(embedded) - 1 == len(kept.parts["embedded"]) - done
@@ -181,7 +221,7 @@ def test_a_batch_that_does_not_fit_is_halved(
 ) -> None:
     fast = diarizer.pipeline  # type: ignore[attr-defined]
     samples, _ = soundfile.read(deposition.folder / "0.flac", dtype="float32")
-    whole = diarizer.diarize(samples[: 16_000 * 30], DiarizeOptions())
+    whole = diarizer.hear(samples[: 16_000 * 30], DiarizeOptions())()
     monkeypatch.setattr(fast, "embedding_batch_size", 8)
     stock = type(fast)._embed
 
@@ -191,5 +231,5 @@ def test_a_batch_that_does_not_fit_is_halved(
         return np.asarray(stock(self, waveforms, masks))
 
     monkeypatch.setattr(type(fast), "_embed", small)
-    assert diarizer.diarize(samples[: 16_000 * 30], DiarizeOptions()).turns == whole.turns
+    assert diarizer.hear(samples[: 16_000 * 30], DiarizeOptions())().turns == whole.turns
     assert fast.embedding_batch_size == 2
