@@ -89,6 +89,13 @@ class Settings(BaseSettings):
         le=256,
         description="Clips decoded together; halved by itself where a device's memory is too small.",
     )
+    gpu_memory_fraction: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Share of a GPU's memory that a process may take where several use it: diarization is held to it, "
+        "and transcription begins with batches that fit.",
+    )
     min_speakers: int | None = Field(default=None, ge=1, description="Fewest speakers to look for.")
     max_speakers: int | None = Field(default=None, ge=1, description="Most speakers to look for.")
     diarization_window_seconds: float = Field(

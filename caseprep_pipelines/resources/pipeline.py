@@ -91,6 +91,7 @@ class Pipeline:
             compute_type=self.settings.compute_type,
             beam_size=self.settings.beam_size,
             batch_size=self.settings.batch_size,
+            memory_fraction=self.settings.gpu_memory_fraction,
         )
 
     @cached_property
@@ -100,7 +101,12 @@ class Pipeline:
         from caseprep_pipelines.speech.pyannote_diarizer import load_diarizer
 
         model = checked(self.diarization_model, self.settings.models_directory)
-        return load_diarizer(model.path, model.identity, device=self.settings.device)
+        return load_diarizer(
+            model.path,
+            model.identity,
+            device=self.settings.device,
+            memory_fraction=self.settings.gpu_memory_fraction,
+        )
 
     def work_folder(self) -> tempfile.TemporaryDirectory[str]:
         """A folder that vanishes with the work; raises `Fault` where none can be made."""

@@ -30,15 +30,13 @@ from caseprep_pipelines.speech.diarizer import (
     WindowTurns,
 )
 from caseprep_pipelines.speech.documents import DiarizationSettings, RawTranscript, Span, SpeakerTurns, Turn
-from caseprep_pipelines.speech.engines import give_back_memory
+from caseprep_pipelines.speech.engines import CPU, give_back_memory
 from caseprep_pipelines.speech.linking import LINKING_THRESHOLD, link
 from caseprep_pipelines.speech.transcriber import Progress, no_progress
 from caseprep_pipelines.speech.voice_activity import FRAME_SECONDS, Frames, frame_powers
 from caseprep_pipelines.speech.workers import Workers, at_once
 
 T = TypeVar("T")
-
-CPU = "cpu"
 
 WINDOW_SLACK = 0.1
 """Share of a window in which its end may move to find a silence."""

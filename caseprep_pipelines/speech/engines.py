@@ -13,6 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+CPU = "cpu"
+"""What `device_name` calls it; any other name is a GPU's."""
+
 
 def keep_private() -> None:
     """Switches telemetry and hub access off for this process."""
@@ -56,9 +59,18 @@ def give_back_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)  # glibc's; others have none
 
 
+def gpu_bytes(fraction: float) -> int:
+    """So much of the GPU's memory; torch is held to it from now on. CTranslate2 knows no bound, so its callers derive
+    how much they ask of it at once."""
+    import torch
+
+    torch.cuda.set_per_process_memory_fraction(fraction)
+    return int(fraction * torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory)
+
+
 def device_name(kind: str) -> str:
     """`cpu`, or what the GPU is called, for `cpu` or `cuda`."""
-    if kind == "cpu":
+    if kind == CPU:
         return kind
     import torch
 

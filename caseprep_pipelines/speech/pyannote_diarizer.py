@@ -16,7 +16,7 @@ from caseprep_pipelines.audio.reading import SAMPLE_RATE, Samples
 from caseprep_pipelines.errors import ConfigurationError, Fault
 from caseprep_pipelines.models.identity import ModelIdentity
 from caseprep_pipelines.speech.diarizer import DiarizeOptions, Savings, WindowTurns
-from caseprep_pipelines.speech.engines import device_name, import_pyannote, quietly
+from caseprep_pipelines.speech.engines import CPU, device_name, gpu_bytes, import_pyannote, quietly
 from caseprep_pipelines.speech.pyannote_turns import Chunks, Method, turns
 from caseprep_pipelines.speech.transcriber import Progress, no_progress
 
@@ -73,14 +73,19 @@ class PyannoteDiarizer:
         return partial(turns, Method.of(self.pipeline), chunks, options.min_speakers, options.max_speakers)
 
 
-def load_diarizer(path: Path, identity: ModelIdentity, *, device: str = "auto") -> PyannoteDiarizer:
+def load_diarizer(
+    path: Path, identity: ModelIdentity, *, device: str = "auto", memory_fraction: float | None = None
+) -> PyannoteDiarizer:
     """The pipeline in a directory; a process loads it once and keeps it.
 
     The caller has checked the directory's digest: its checkpoints are pickles. Raises `ConfigurationError` where the
     pipeline or the device cannot be used.
     """
     with _loading:
-        return PyannoteDiarizer(identity, _load(_Key(identity.digest, device, path)))
+        diarizer = PyannoteDiarizer(identity, _load(_Key(identity.digest, device, path)))
+    if memory_fraction is not None and diarizer.device != CPU:
+        gpu_bytes(memory_fraction)
+    return diarizer
 
 
 @dataclass(frozen=True)

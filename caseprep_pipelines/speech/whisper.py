@@ -16,6 +16,7 @@ Where speech is belongs in `voice_activity`, judgement of the result in `flags`,
 `transcription`.
 """
 
+import json
 import logging
 import math
 import time
@@ -38,13 +39,14 @@ from caseprep_pipelines.errors import ConfigurationError, Fault
 from caseprep_pipelines.models.identity import ModelIdentity
 from caseprep_pipelines.speech import voice_activity
 from caseprep_pipelines.speech.documents import DecodeSettings, Segment, Span, Suspicion, Word
-from caseprep_pipelines.speech.engines import device_name, keep_private, usable_cores
+from caseprep_pipelines.speech.engines import device_name, gpu_bytes, keep_private, usable_cores
 from caseprep_pipelines.speech.transcriber import Clips, TranscribeOptions
 
 MAX_NEW_TOKENS = 220
 """What Whisper's context of 448 tokens leaves beside the longest prompt; it was trained to say 224 in 30 s."""
 HOTWORD_TOKENS = 223
 """faster-whisper cuts the vocabulary after so many tokens, in the middle of a name if need be."""
+MAX_CONTEXT = 448
 LANGUAGE_CLIPS = 4
 """The language is the likeliest on average over so many of the longest clips."""
 UNSPACED_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
@@ -362,10 +364,12 @@ def load_transcriber(
     compute_type: str = "auto",
     beam_size: int = 1,
     batch_size: int = 16,
+    memory_fraction: float | None = None,
 ) -> WhisperTranscriber:
     """The model in a directory, whose digest the caller has checked; a process loads it once and keeps it.
 
-    `auto` is CUDA with float16, else CPU with int8. Raises `ConfigurationError` where the model or the device cannot
+    `auto` is CUDA with float16, else CPU with int8. `memory_fraction` is the share of a GPU's memory that batches are
+    made for. Raises `ConfigurationError` where the model or the device cannot
     be used.
     """
     device = _device(device)
@@ -376,7 +380,28 @@ def load_transcriber(
         compute_type = "float16" if device == "cuda" else "int8"
     with _loading:
         engine = _load(_Key(identity.digest, device, compute_type, workers, threads, path))
+    if memory_fraction is not None and device == "cuda":
+        left = gpu_bytes(memory_fraction) - (path / "model.bin").stat().st_size
+        # heads that align are in the decoder's last layers; large models have thirty-two
+        heads = json.loads((path / "config.json").read_text()).get("alignment_heads") or [[31, 0]]
+        layers = 1 + max(layer for layer, _ in heads)
+        batch_size = fitting_batch(batch_size, left // workers, clip_bytes(engine, layers, beam_size))
     return WhisperTranscriber(identity, engine, beam_size, BatchSize(batch_size), workers)
+
+
+def fitting_batch(asked: int, memory: int, clip: int) -> int:
+    """So many clips as `memory` holds at `clip` bytes each, at most those asked for; one in any case."""
+    return max(1, min(asked, memory // clip))
+
+
+def clip_bytes(engine: Any, layers: int, beam_size: int) -> int:
+    """About what a clip takes of a GPU's memory at most: the encoder's attention and hidden layer, one layer at a time
+    in float32, and what the decoder's layers keep of it in float16."""
+    silence = np.zeros((1, engine.model.n_mels, engine.feature_extractor.nb_max_frames), dtype=np.float32)
+    _, frames, width = engine.encode(silence).shape
+    # an attention head of any Whisper is 64 wide
+    encoder = 4 * (width // 64 * frames**2 + 2 * frames * 4 * width)
+    return int(encoder + 2 * 2 * layers * (frames + MAX_CONTEXT * beam_size) * width)
 
 
 @dataclass(frozen=True)

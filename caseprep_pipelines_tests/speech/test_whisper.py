@@ -20,6 +20,8 @@ from caseprep_pipelines.speech.whisper import (
     MAX_NEW_TOKENS,
     BatchSize,
     WhisperTranscriber,
+    clip_bytes,
+    fitting_batch,
     fitting_hotwords,
     load_transcriber,
     to_segment,
@@ -212,6 +214,27 @@ def test_a_batch_that_does_not_fit_is_halved_and_stays_so(tmp_path: Path, monkey
     assert recognise_channel(whisper, tmp_path / "0.flac", clips, TranscribeOptions("en")) == ()
     assert whisper.batch_size == 2
     assert sum(asked for asked in device.asked if asked <= 3) == 24
+
+
+@pytest.mark.parametrize(("frames", "width", "layers", "mb"), [(1500, 1280, 32, 500), (1500, 512, 6, 120)])
+def test_a_batch_begins_as_large_as_its_share_of_the_memory_holds(
+    frames: int, width: int, layers: int, mb: int
+) -> None:
+    engine = SimpleNamespace(
+        model=SimpleNamespace(n_mels=128),
+        feature_extractor=SimpleNamespace(nb_max_frames=2 * frames),
+        encode=lambda features: np.zeros((len(features), frames, width), np.float16),
+    )
+    clip = clip_bytes(engine, layers, beam_size=1)
+    assert clip == pytest.approx(mb * 10**6, rel=0.2)
+    assert clip < clip_bytes(engine, layers, beam_size=5) < 3 * clip
+    assert fitting_batch(16, 100 * clip, clip) == 16
+    assert fitting_batch(16, 5 * clip + 1, clip) == 5
+    assert fitting_batch(16, -1, clip) == 1
+
+
+def test_the_engine_says_what_a_clip_of_its_takes(transcriber: WhisperTranscriber) -> None:
+    assert 10**6 < clip_bytes(transcriber.engine, 2, beam_size=1) < 10**8
 
 
 def test_one_clip_that_does_not_fit_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
