@@ -36,10 +36,12 @@ USER = 10001
 GRACE_SECONDS = {True: 90, False: 30}
 
 #: Two recordings are decoded at once, 2 GB each at most, beside Python with Dagster's packages (0.3 GB).
-CPU_RESOURCES = {"requests": {"cpu": "2", "memory": "3Gi"}, "limits": {"memory": "6Gi"}}
+CPU_RESOURCES = {"requests": {"cpu": "2", "memory": "3Gi"}, "limits": {"cpu": "4", "memory": "6Gi"}}
 CPU_WORKERS = 2
 #: torch, faster-whisper and pyannote take 1.0 GB before any work, clustering of an hour 0.8 GB, two hours 3 GB.
-GPU_RESOURCES = {"requests": {"cpu": "3", "memory": "8Gi"}, "limits": {"memory": "12Gi"}}
+GPU_RESOURCES = {"requests": {"cpu": "3", "memory": "8Gi"}, "limits": {"cpu": "8", "memory": "12Gi"}}
+#: GiB of a node's disk that most recordings need less than; the limit is a setting.
+DISK_REQUEST = 8
 
 
 def op_tags(settings: Settings, *, gpu: bool = False) -> dict[str, Any]:
@@ -80,14 +82,19 @@ def step_config(settings: Settings, gpu: bool) -> dict[str, Any]:
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
         },
-        "job_spec_config": {"backoffLimit": 0, "ttlSecondsAfterFinished": 3600},
+        "job_spec_config": {
+            "backoffLimit": 0,
+            # a pod that is told to stop counts as failed once it has stopped: begun again sooner, it would run twice
+            "podReplacementPolicy": "Failed",
+            "ttlSecondsAfterFinished": 3600,
+        },
     }
 
 
 def _cpu_step(settings: Settings) -> tuple[dict[str, Any], dict[str, Any]]:
     container = {
         **({"image": settings.cpu_image} if settings.cpu_image else {}),
-        "resources": CPU_RESOURCES,
+        "resources": _resources(CPU_RESOURCES, settings),
         "env": [
             {"name": "CASEPREP_WORKERS", "value": str(CPU_WORKERS)},
             {"name": "OMP_NUM_THREADS", "value": "1"},
@@ -106,7 +113,7 @@ def _gpu_step(settings: Settings) -> tuple[dict[str, Any], dict[str, Any]]:
     one = {settings.gpu_resource: "1"}
     container = {
         "image": settings.gpu_image,
-        "resources": {part: {**amounts, **one} for part, amounts in GPU_RESOURCES.items()},
+        "resources": _resources(GPU_RESOURCES, settings, one),
         "env": [
             {"name": "CASEPREP_MODELS_DIRECTORY", "value": MODELS_MOUNT},
             {"name": "HOME", "value": WORK_MOUNT},
@@ -134,6 +141,14 @@ def _gpu_step(settings: Settings) -> tuple[dict[str, Any], dict[str, Any]]:
         ],
     }
     return container, pod
+
+
+def _resources(
+    amounts: dict[str, dict[str, str]], settings: Settings, one: dict[str, str] | None = None
+) -> dict[str, dict[str, str]]:
+    """Requests and limits in full: what is not said here would be the launcher's, which is for run workers."""
+    disk = {"requests": f"{min(DISK_REQUEST, settings.work_gigabytes)}Gi", "limits": f"{settings.work_gigabytes + 1}Gi"}
+    return {part: {**of, **(one or {}), "ephemeral-storage": disk[part]} for part, of in amounts.items()}
 
 
 def _models_source(models: str) -> dict[str, Any]:

@@ -22,7 +22,9 @@ class State(StrEnum):
     STOPPING = "stopping"
     """It was told to stop and still has time to put its work away."""
     LOST = "lost"
-    """Gone with its node, evicted, out of memory or out of time."""
+    """Gone with its node, evicted or out of time."""
+    STARVED = "starved"
+    """Killed because it needed more memory than its limit."""
     ENDED = "ended"
     """Its process ended by itself."""
 
@@ -118,7 +120,7 @@ def _failure(pod: Json) -> tuple[State, str]:
         if ended.get("reason") == "OOMKilled":
             limits = next(c.get("resources", {}) for c in pod["spec"]["containers"] if c["name"] == container["name"])
             limit = limits.get("limits", {}).get("memory", "its node's")
-            return State.LOST, f"it needed more memory than its limit of {limit} and was killed (OOMKilled)"
+            return State.STARVED, f"it needed more memory than its limit of {limit} and was killed (OOMKilled)"
     taken = _taken(status)
     if taken is not None:
         return State.LOST, taken

@@ -58,7 +58,7 @@ def disrupted(reason: str) -> dict[str, Any]:
         (pod("Pending", container={"waiting": {"reason": "CreateContainerConfigError",
                                                "message": 'secret "caseprep-database" not found'}}),
          State.STUCK, 'secret "caseprep-database" not found'),
-        (pod("Failed", container={"terminated": {"exitCode": 137, "reason": "OOMKilled"}}), State.LOST,
+        (pod("Failed", container={"terminated": {"exitCode": 137, "reason": "OOMKilled"}}), State.STARVED,
          "limit of 12Gi"),
         (pod("Failed", container={"terminated": {"exitCode": 3, "reason": "Error"}}), State.ENDED, "kubectl logs step"),
         (pod("Failed", reason="Evicted", message="The node was low on resource: memory. "), State.LOST,
