@@ -10,7 +10,7 @@ export OMP_NUM_THREADS ?= 1
 export DAGSTER_DISABLE_TELEMETRY := 1
 export PYANNOTE_METRICS_ENABLED := 0
 
-.PHONY: help demo test dev lint format lock schemas bench clean
+.PHONY: help demo test dev lint format lock image-packages schemas bench deploy-check clean
 
 help:
 	@echo 'make demo    run the whole graph on the recordings that ship with the project'
@@ -18,6 +18,7 @@ help:
 	@echo 'make test    run the tests'
 	@echo 'make lint    check style, types and the direction of imports'
 	@echo 'make bench   run all benchmarks and rewrite benchmarks/RESULTS.md'
+	@echo 'make deploy-check  check images, manifests and what docs/operations.md says'
 	@echo 'make lock    resolve the dependencies again into requirements.lock'
 
 $(UV):
@@ -37,7 +38,7 @@ demo: .venv/.installed
 	@echo '==> caseprep demo --out out/demo'
 	@$(BIN)/caseprep demo --out out/demo
 
-test: .venv/.installed
+test: .venv/.installed .tools/checks/.installed
 	@echo '==> Running the tests'
 	@$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
@@ -61,6 +62,31 @@ bench: .venv/.installed
 lock: $(UV)
 	@$(UV) pip compile pyproject.toml --extra speech --extra postgres --group dev --universal --generate-hashes \
 		--no-annotate --no-header --upgrade --output-file requirements.lock --quiet
+	@$(MAKE) --no-print-directory image-packages
+	@$(UV) pip compile deploy/docker/tools.in --universal --python-version 3.11 --generate-hashes --no-annotate \
+		--no-header --upgrade \
+		--output-file deploy/docker/tools.lock --quiet
+	@$(UV) pip compile deploy/checks/requirements.in --universal --python-version 3.11 --generate-hashes \
+		--no-annotate --no-header --upgrade --output-file deploy/checks/requirements.lock --quiet
+
+# the names of what each image holds; the versions stay those of requirements.lock
+image-packages: $(UV)
+	@for image in 'slim --extra postgres' 'speech --extra postgres --extra speech'; do \
+		set -- $$image; name=$$1; shift; \
+		cp requirements.lock .tools/$$name.lock; \
+		$(UV) pip compile pyproject.toml $$@ --universal --no-annotate --no-header --output-file .tools/$$name.lock --quiet; \
+		sed 's/==.*//' .tools/$$name.lock > deploy/docker/$$name.txt; \
+	done
+
+# checkov holds its libraries at versions of its own, so it has an environment of its own
+.tools/checks/.installed: deploy/checks/requirements.lock | $(UV)
+	@echo '==> Installing checkov into .tools/checks'
+	@$(UV) venv --quiet --clear --python $$(command -v $(PYTHON)) .tools/checks
+	@$(UV) pip install --quiet --python .tools/checks/bin/python --require-hashes --requirement deploy/checks/requirements.lock
+	@touch $@
+
+deploy-check: .venv/.installed .tools/checks/.installed
+	@$(BIN)/python -m pytest caseprep_pipelines_tests/deploy
 
 schemas: .venv/.installed
 	@$(BIN)/python -m caseprep_pipelines.transcript.schemas docs/schemas
