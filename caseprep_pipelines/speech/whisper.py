@@ -40,6 +40,7 @@ from caseprep_pipelines.models.identity import ModelIdentity
 from caseprep_pipelines.speech import voice_activity
 from caseprep_pipelines.speech.documents import DecodeSettings, Segment, Span, Suspicion, Word
 from caseprep_pipelines.speech.engines import device_name, gpu_bytes, keep_private, usable_cores
+from caseprep_pipelines.speech.features import on_device
 from caseprep_pipelines.speech.transcriber import Clips, TranscribeOptions
 
 MAX_NEW_TOKENS = 220
@@ -425,7 +426,7 @@ def _load(key: _Key) -> Any:
         raise ConfigurationError(f"The model directory {key.path} lacks {', '.join(missing)}.")
     logging.getLogger("faster_whisper").setLevel(logging.ERROR)
     try:
-        return _engine_class()(
+        engine = _engine_class()(
             str(key.path),
             device=key.device,
             compute_type=key.compute_type,
@@ -437,6 +438,9 @@ def _load(key: _Key) -> Any:
         raise ConfigurationError(
             f"The model in {key.path} cannot be used on {key.device} as {key.compute_type}: {error}"
         ) from error
+    if key.device == "cuda":
+        engine.feature_extractor = on_device(engine.feature_extractor, key.device)
+    return engine
 
 
 @cache
