@@ -59,7 +59,10 @@ def compare(
         for interruptible in (False, True):
             for window in windows:
                 tried = replace(
-                    fleet, gpus=count, window=window, reclaim_hours=reclaim_hours if interruptible else None
+                    fleet,
+                    gpus=count,
+                    window=window,
+                    reclaim_hours=reclaim_hours if interruptible else None,
                 )
                 outcome = simulate(workload, stages, rates, tried, seed)
                 gpu_hour = spot.gpu_hour if interruptible else on_demand.gpu_hour

@@ -9,7 +9,7 @@ Not simulated: faults, rejections, disks and networks that slow each other down.
 """
 
 import random
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -47,15 +47,18 @@ class Stage:
 
 @dataclass(frozen=True)
 class Fleet:
-    """The machines and how Dagster is set up on them."""
+    """The machines and how Dagster is set up on them: as `deploy/kubernetes` does, where nothing else is said."""
 
     gpus: int = 1
-    """Most GPU nodes; Dagster's pool `gpu` has as many slots."""
+    """Most GPU nodes."""
+    slots: int | None = None
+    """Limit of Dagster's pool `gpu`; None is as many as there are GPUs. With more, the archive begins more than these
+    finish within its window."""
     warm_gpus: int = 0
     """Nodes that are never given back."""
     provision_seconds: float = 180.0
     """From the first pod that waits to a node that can take it."""
-    idle_seconds: float = 300.0
+    idle_seconds: float = 600.0
     """A node without work for so long is given back."""
     pod_seconds: float = 8.0
     """Until a pod's program runs."""
@@ -76,14 +79,16 @@ class Fleet:
     """Steps without a GPU that run at once."""
     cores: int = 4
     """Of such a pod."""
-    most_runs: int = 24
+    most_runs: int = 50
     """Dagster's `max_concurrent_runs`."""
+    archive_runs: int = 30
+    """How many of them may be the archive's."""
     run_buffer: int = 0
     """Dagster's `op_granularity_run_buffer`: runs that start before their GPU slot is free."""
     dequeue_seconds: float = 5.0
     tick_seconds: float = 30.0
     ahead_seconds: float = AHEAD.total_seconds()
-    """Of an archive's work, one after the other, begun ahead for each GPU."""
+    """Of an archive's work, one after the other, begun ahead for each GPU slot."""
     uploads_a_tick: int = 200
     window: tuple[float, float] = (0.0, 24.0)
     """Hours of the day between which the archive runs; over midnight where the end is earlier."""
@@ -152,6 +157,10 @@ class _Run:
     priority: int
     number: int
 
+    @property
+    def archive(self) -> bool:
+        return self.priority == _PRIORITIES["archive"]
+
 
 @dataclass(eq=False)
 class _Node:
@@ -207,11 +216,13 @@ class _Simulation:
 
         self.changed, self.queue_changed, self.nodes_changed = (self.clock.event() for _ in range(3))
         self.queue: list[_Run] = []
-        self.runs = self.launched_gpu = self.numbered = 0
-        self.gpu_slots = simpy.PriorityResource(self.clock, fleet.gpus)
+        self.runs = self.archive_runs = self.launched_gpu = self.numbered = 0
+        self.gpu_limit = fleet.slots or fleet.gpus
+        self.gpu_slots = simpy.PriorityResource(self.clock, self.gpu_limit)
         self.cpu_pods = simpy.PriorityResource(self.clock, fleet.cpu_pods)
         self.nodes: list[_Node] = []
-        self.coming = self.wanting = 0
+        self.coming = 0
+        self.wanting: list[tuple[int, int]] = []
 
         self.gpu_done = self.gpu_lost = self.gpu_starting = self.gpu_restarting = 0.0
         self.node_seconds = self.core_seconds = 0.0
@@ -283,7 +294,7 @@ class _Simulation:
             Rates(seconds=self._hour_seconds, cost=0.0),
             NightBudget(),
             Begun(),
-            seconds=min(self.fleet.ahead_seconds, self._window_left()) * self.fleet.gpus,
+            seconds=min(self.fleet.ahead_seconds, self._window_left()) * self.gpu_limit,
             under_way=[self.workload[n].hours for n in (*self.idle, *self.flying) if self.workload[n].archive],
             most=MOST,
         )
@@ -333,17 +344,21 @@ class _Simulation:
             kept = []
             for run in sorted(self.queue, key=lambda run: (-run.priority, run.number)):
                 gpu = self.stages[run.plan.stages[0]].gpu
-                if self.runs >= self.fleet.most_runs or (gpu and self._free_slots() <= 0):
+                full = self.runs >= self.fleet.most_runs or (
+                    run.archive and self.archive_runs >= self.fleet.archive_runs
+                )
+                if full or (gpu and self._free_slots() <= 0):
                     kept.append(run)
                     continue
                 self.runs += 1
+                self.archive_runs += run.archive
                 self.launched_gpu += gpu
                 self.clock.process(self._run(run))
             self.queue = kept
 
     def _free_slots(self) -> int:
         taken = self.gpu_slots.count + len(self.gpu_slots.queue) + self.launched_gpu
-        return self.fleet.gpus + self.fleet.run_buffer - taken
+        return self.gpu_limit + self.fleet.run_buffer - taken
 
     def _run(self, run: _Run) -> Steps:
         yield self.clock.timeout(self.fleet.pod_seconds + self.fleet.import_seconds)
@@ -358,6 +373,7 @@ class _Simulation:
             for number in numbers:
                 self.at_stage[number] = self.names.index(name) + 1
         self.runs -= 1
+        self.archive_runs -= run.archive
         self.flying.difference_update(numbers)
         ended = run.plan.stages[-1] == self.names[-1]
         if ended:
@@ -398,14 +414,14 @@ class _Simulation:
             yield slot
             again = False
             while work.done < work.total:
-                again = yield from self._on_a_node(stage, work, again=again)
+                again = yield from self._on_a_node(stage, work, run, again=again)
         self._wake_daemon()
 
     # What the cluster does
 
-    def _on_a_node(self, stage: Stage, work: _Work, *, again: bool) -> Steps:
+    def _on_a_node(self, stage: Stage, work: _Work, run: _Run, *, again: bool) -> Steps:
         """One attempt; says whether there must be another."""
-        node = yield from self._a_node()
+        node = yield from self._a_node(run)
         node.step = self.clock.active_process
         began = self.clock.now
         self.first_gpu = min(self.first_gpu, began)
@@ -444,18 +460,19 @@ class _Simulation:
             through = self.clock.now - lost - (work.done - work.ends[index])
             self.times[stage.name][work.recordings[index]] = through
 
-    def _a_node(self) -> Generator[simpy.Event, Any, _Node]:
-        self.wanting += 1
+    def _a_node(self, run: _Run) -> Generator[simpy.Event, Any, _Node]:
+        """The next free node, for the most urgent first."""
+        turn = (-run.priority, run.number)
+        insort(self.wanting, turn)
         while True:
             free = next((node for node in self.nodes if node.step is None and not node.leaving), None)
-            if free is not None:
-                self.wanting -= 1
+            if free is not None and self.wanting[0] == turn:
+                del self.wanting[0]
                 free.step = self.clock.active_process
+                self._nodes_change()
                 return free
-            if (
-                self.coming < self.wanting
-                and sum(not node.leaving for node in self.nodes) + self.coming < self.fleet.gpus
-            ):
+            staying = sum(not node.leaving for node in self.nodes) + self.coming
+            if free is None and self.coming < len(self.wanting) and staying < self.fleet.gpus:
                 self.coming += 1
                 self.clock.process(self._provision())
             yield self.nodes_changed

@@ -2,13 +2,16 @@
 
 import random
 from dataclasses import replace
+from pathlib import Path
 from statistics import median
 
 import pytest
+import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from caseprep_pipelines.assets import STAGES
+from caseprep_pipelines.automation.archive_sensor import ARCHIVE_PRIORITY
 from caseprep_pipelines.fleet import workload
 from caseprep_pipelines.fleet.rates import StageRate, shipped
 from caseprep_pipelines.fleet.simulation import Fleet, Outcome, Stage, simulate
@@ -20,6 +23,16 @@ GPU_STAGES = [stage.name for stage in GRAPH if stage.gpu]
 #: 2,000 recordings of an office's usual mixture.
 LENGTHS = workload.lengths(random.Random(1), 2000)
 FOUR_GPUS = Fleet(gpus=4, pod_seconds=8, load_seconds=15)
+
+
+DEPLOYED = Path(__file__).parents[2] / "deploy/kubernetes/base/dagster.yaml"
+
+
+def test_a_fleet_is_set_up_as_the_deployment_is() -> None:
+    limits = yaml.safe_load(DEPLOYED.read_text())["concurrency"]
+    (archive,) = (tag for tag in limits["runs"]["tag_concurrency_limits"] if tag.get("value") == ARCHIVE_PRIORITY)
+    assert limits["runs"]["max_concurrent_runs"] == Fleet().most_runs
+    assert archive["limit"] == Fleet().archive_runs
 
 
 def run(arrivals: list[Arrival], fleet: Fleet, rates: dict[str, StageRate] | None = None, seed: int = 1) -> Outcome:
@@ -65,6 +78,12 @@ def test_a_rush_goes_before_other_uploads() -> None:
     assert urgent < patient
 
 
+def test_with_more_slots_than_gpus_runs_of_the_archive_go_on_by_day() -> None:
+    night = Fleet(window=(20, 6))
+    arrivals = workload.archive(LENGTHS[:600], 20 * HOUR)
+    assert run(arrivals, replace(night, slots=16)).finished < 0.7 * run(arrivals, night).finished
+
+
 def test_the_archive_pauses_between_its_windows_and_uploads_do_not() -> None:
     night = replace(FOUR_GPUS, window=(20, 6))
     arrivals = [*workload.archive(LENGTHS[:600]), Arrival(12 * HOUR, 0.1)]
@@ -82,6 +101,12 @@ def test_nodes_come_only_when_there_is_work_and_go_when_there_is_none() -> None:
     assert warm.node_seconds > 5 * HOUR
 
 
+def test_with_room_for_few_runs_gpus_stand_idle() -> None:
+    """What the settings for one machine would do to four GPUs."""
+    one_machine = replace(FOUR_GPUS, most_runs=6, archive_runs=2)
+    assert run(workload.archive(LENGTHS), one_machine).busy < 0.5
+
+
 def test_nothing_to_do_ends_at_once() -> None:
     assert run([], Fleet()).finished == 0
 
@@ -96,6 +121,8 @@ FLEETS = st.builds(
     notice_seconds=st.sampled_from([0.0, 30.0, 120.0]),
     cpu_pods=st.integers(1, 8),
     most_runs=st.integers(1, 30),
+    archive_runs=st.integers(1, 30),
+    slots=st.none() | st.integers(1, 16),
     run_buffer=st.integers(0, 4),
     window=st.sampled_from([(0.0, 24.0), (20.0, 6.0), (9.0, 17.0)]),
 )
