@@ -7,6 +7,10 @@ test: a timed test fails for the weather.
 from dataclasses import dataclass, field
 
 
+class Unavailable(Exception):
+    """This machine lacks what the benchmark needs; says what, in a line."""
+
+
 @dataclass(frozen=True)
 class Result:
     ratios: dict[str, float] = field(default_factory=dict)

@@ -7,11 +7,13 @@ import json
 import os
 import pkgutil
 import platform
+import re
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import benchmarks
+from benchmarks import Unavailable
 
 HERE = Path(__file__).parent
 SHOWN_VERSIONS = ("dagster", "faster-whisper", "ctranslate2", "pyannote.audio", "torch", "av", "numpy")
@@ -46,7 +48,14 @@ def write_results(results: list[dict[str, object]]) -> None:
         + ", ".join(f"{name} {importlib.metadata.version(name)}" for name in SHOWN_VERSIONS),
         "",
     ]
+    earlier = sections((HERE / "RESULTS.md").read_text()) if (HERE / "RESULTS.md").exists() else {}
     for result in results:
+        if "unavailable" in result:
+            name = str(result["benchmark"])
+            # figures of another machine stay, with the device and date that stand among them
+            kept = earlier.get(name, "") if "| `device` |" in earlier.get(name, "") else ""
+            lines += [kept or f"## {name}\n\n{about(name)}\n\nNot run: {result['unavailable']}.\n"]
+            continue
         lines += [
             f"## {result['benchmark']}",
             "",
@@ -61,6 +70,12 @@ def write_results(results: list[dict[str, object]]) -> None:
             lines += [f"| {'ratio ' if kind == 'ratios' else ''}`{key}` | {value} |" for key, value in values.items()]
         lines.append("")
     (HERE / "RESULTS.md").write_text("\n".join(lines))
+
+
+def sections(results: str) -> dict[str, str]:
+    """What stands in a `RESULTS.md`, by benchmark, headings included."""
+    parts = re.split(r"^(?=## )", results, flags=re.MULTILINE)[1:]
+    return {part.splitlines()[0].removeprefix("## "): part.rstrip("\n") + "\n" for part in parts}
 
 
 def processor() -> str:
@@ -84,12 +99,19 @@ def main() -> None:
     if arguments.name:
         if arguments.name not in names():
             sys.exit(f"there is no benchmark {arguments.name!r}; --list names them")
-        print(json.dumps(run(arguments.name)))
+        try:
+            print(json.dumps(run(arguments.name)))
+        except Unavailable as missing:
+            print(f"{arguments.name}: {missing}", file=sys.stderr)
+            sys.exit(2)
         return
     results = []
     for name in names():
         print(f"==> {name}: {about(name)}", flush=True)
-        results.append(run(name))
+        try:
+            results.append(run(name))
+        except Unavailable as missing:
+            results.append({"benchmark": name, "unavailable": str(missing)})
         print(json.dumps(results[-1]), flush=True)
     write_results(results)
 

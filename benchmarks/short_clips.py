@@ -197,7 +197,7 @@ def run() -> Result:
         environment["OMP_NUM_THREADS"] = _threads()
         make_whisper(folder / "whisper")
         model = Model(folder / "whisper", 30.0)
-        files = _recordings(folder)
+        files = recordings(folder, CLIPS, LONG_MINUTES)
         figures: dict[str, float | str] = {
             **{f"version_{name}": version for name, version in versions().items()},
             "clips": CLIPS,
@@ -224,12 +224,12 @@ def _ratio(peer: Sequence[float], own: Sequence[float]) -> float:
     return round(median(a / b for a, b in zip(peer, own, strict=True)), 2)
 
 
-def _recordings(folder: Path) -> list[Path]:
-    """The short ones, and at last the long one."""
+def recordings(folder: Path, clips: int, long_minutes: float) -> list[Path]:
+    """The demo's speech in recordings of 20 to 60 s, and at last in a long one."""
     random = np.random.default_rng(1)
     speech = demo_speech()
     files = []
-    for number, seconds in enumerate([*random.uniform(20, 60, CLIPS), LONG_MINUTES * 60]):
+    for number, seconds in enumerate([*random.uniform(20, 60, clips), long_minutes * 60]):
         start = number * 7 * RATE
         files.append(folder / f"r-{number:03}.flac")
         with soundfile.SoundFile(files[-1], "w", RATE, 1) as file:
