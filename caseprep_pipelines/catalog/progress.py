@@ -116,11 +116,18 @@ def made_by_run(catalog: Catalog, stage: str, partitions: Iterable[str], run_id:
 def products(catalog: Catalog, partitions: Collection[str]) -> dict[str, dict[str, Product]]:
     """Recording, stage and its last product. Recordings that have none are absent."""
     found: dict[str, dict[str, Product]] = {}
+    # columns, because 700,000 models take minutes
+    columns = (
+        StageProduct.partition, StageProduct.stage, StageProduct.version, StageProduct.digest,
+        StageProduct.code_version, StageProduct.inputs, StageProduct.rejected, StageProduct.at,
+    )  # fmt: skip
     with catalog.reading() as session:
         for page in _pages(partitions):
-            for row in session.scalars(select(StageProduct).where(StageProduct.partition.in_(page))):
-                found.setdefault(row.partition, {})[row.stage] = Product(
-                    row.version, row.digest, row.code_version, json.loads(row.inputs), row.rejected, row.at
+            for partition, stage, version, digest, code_version, inputs, rejected, at in session.execute(
+                select(*columns).where(StageProduct.partition.in_(page))
+            ):
+                found.setdefault(partition, {})[stage] = Product(
+                    version, digest, code_version, json.loads(inputs), rejected, at
                 )
     return found
 
