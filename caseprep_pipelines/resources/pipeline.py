@@ -122,13 +122,18 @@ class Pipeline:
 
 
 def s3_client(settings: Settings) -> "S3Client":
-    """An S3 client from Dagster's own resource, so that ours and other people's assets are configured alike."""
+    """An S3 client of Dagster's own resource, so that ours and other people's assets are configured alike, with the
+    time limits and retries that it has no fields for.
+    """
     from dagster_aws.s3 import S3Resource
 
-    client: S3Client = S3Resource(
-        endpoint_url=settings.s3_endpoint_url, region_name=settings.s3_region, max_attempts=8
-    ).get_client()
-    return client
+    from caseprep_pipelines.storage.s3 import make_client
+
+    class LimitedS3Resource(S3Resource):
+        def get_client(self) -> "S3Client":
+            return make_client(self.endpoint_url, self.region_name)
+
+    return LimitedS3Resource(endpoint_url=settings.s3_endpoint_url, region_name=settings.s3_region).get_client()
 
 
 def open_objects(settings: Settings) -> ObjectStore:

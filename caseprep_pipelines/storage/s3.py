@@ -1,11 +1,12 @@
 """Objects in S3 or a service that speaks its API: the other half of `objects`.
 
 What botocore retries by itself (throttling, 5xx, connections) is set up here; what it does not (a body that breaks off
-while it is read) is done here. Messages name the bucket and the operation, never an object.
+while it is read, be it an object's or an answer's) is done here. Messages name the bucket and the operation, never an
+object.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 #: Requests that fail in passing are sent this often in all, by botocore with exponential backoff up to 20 s.
 MAX_ATTEMPTS = 8
+#: Seconds for a connection, and for the next bytes of an answer; with botocore's minute for each, one answer that never
+#: came took the whole of a sensor's tick.
+CONNECT_TIMEOUT, READ_TIMEOUT = 10.0, 20.0
 #: A body that broke off is taken up again after these waits, in seconds.
 STREAM_BACKOFF = wait_random_exponential(multiplier=0.5, max=20)
 #: How often a body may break off at one and the same byte.
@@ -54,6 +58,13 @@ _DENIED = {
 }
 _UNSUPPORTED = {"NotImplemented", "501"}
 
+#: What of a page of a listing is handed in for the next.
+_NEXT = {
+    "list_objects_v2": {"ContinuationToken": "NextContinuationToken"},
+    "list_object_versions": {"KeyMarker": "NextKeyMarker", "VersionIdMarker": "NextVersionIdMarker"},
+    "list_multipart_uploads": {"KeyMarker": "NextKeyMarker", "UploadIdMarker": "NextUploadIdMarker"},
+}
+
 
 def split_uri(uri: str) -> tuple[str, str, str | None]:
     """Bucket, key or prefix, and version id of `s3://bucket/key?versionId=…`, whose key is percent-encoded as
@@ -73,7 +84,10 @@ def make_client(endpoint_url: str | None = None, region: str | None = None) -> "
     from botocore.exceptions import BotoCoreError
 
     config = Config(
-        retries={"mode": "standard", "total_max_attempts": MAX_ATTEMPTS}, connect_timeout=10, tcp_keepalive=True
+        retries={"mode": "standard", "total_max_attempts": MAX_ATTEMPTS},
+        connect_timeout=CONNECT_TIMEOUT,
+        read_timeout=READ_TIMEOUT,
+        tcp_keepalive=True,
     )
     try:
         return boto3.session.Session().client("s3", endpoint_url=endpoint_url, region_name=region, config=config)
@@ -90,11 +104,11 @@ class S3Objects:
         self.client = client
         self.bucket = bucket
         self.prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-        client.meta.events.register("before-parse.s3.ListObjectsV2", _read_entries, unique_id="caseprep-entries")
+        client.meta.events.register("before-parse.s3", _before_parse, unique_id="caseprep")
 
     def stat(self, name: str, *, version_id: str | None = None) -> ObjectStat:
         with self._faults("looking up an object"):
-            found = self.client.head_object(Bucket=self.bucket, Key=self.prefix + name, **_version(version_id))
+            found = _again(self.client.head_object, Bucket=self.bucket, Key=self.prefix + name, **_version(version_id))
         version = found.get("VersionId")
         retained = found.get("ObjectLockRetainUntilDate")
         return ObjectStat(
@@ -122,7 +136,7 @@ class S3Objects:
         key = self.prefix + check_object_name(name)
         try:
             with self._faults("writing"):
-                self.client.put_object(Bucket=self.bucket, Key=key, Body=data, **condition)
+                _again(self.client.put_object, Bucket=self.bucket, Key=key, Body=data, **condition)
         except (ObjectChanged, MissingObject):
             # A retry of our own request, whose answer was lost, meets what the first one wrote.
             if not condition:
@@ -149,7 +163,7 @@ class S3Objects:
 
     def list(self, prefix: str = "", start_after: str | None = None) -> Iterator[ObjectStat]:
         options: dict[str, Any] = {} if start_after is None else {"StartAfter": self.prefix + start_after}
-        for page in self._pages(prefix, **options):
+        for page in self._pages("list_objects_v2", prefix, **options):
             for found in page.get("Contents", ()):
                 name = found["Key"].removeprefix(self.prefix)
                 # Consoles make empty objects that stand for folders.
@@ -160,38 +174,33 @@ class S3Objects:
         """Whether objects here may have version ids; so it is taken to be where nobody may ask."""
         try:
             with self._faults("asking for versioning"):
-                return "Status" in self.client.get_bucket_versioning(Bucket=self.bucket)
+                return "Status" in _again(self.client.get_bucket_versioning, Bucket=self.bucket)
         except ConfigurationError:
             return True
 
     def list_versions(self, prefix: str = "") -> Iterator[ObjectStat]:
         """As `list`, with the version id of every object, which S3 tells in another listing."""
-        with self._faults("listing versions"):
-            pages = self.client.get_paginator("list_object_versions")
-            for page in pages.paginate(Bucket=self.bucket, Prefix=self.prefix + prefix):
-                for found in page.get("Versions", ()):
-                    name = found["Key"].removeprefix(self.prefix)
-                    if found["IsLatest"] and name and not name.endswith("/"):
-                        version = None if found["VersionId"] == "null" else found["VersionId"]
-                        etag = found["ETag"].strip('"')
-                        yield ObjectStat(name, found["Size"], etag, found["LastModified"], version)
+        for page in self._pages("list_object_versions", prefix):
+            for found in page.get("Versions", ()):
+                name = found["Key"].removeprefix(self.prefix)
+                if found["IsLatest"] and name and not name.endswith("/"):
+                    version = None if found["VersionId"] == "null" else found["VersionId"]
+                    etag = found["ETag"].strip('"')
+                    yield ObjectStat(name, found["Size"], etag, found["LastModified"], version)
 
     def folders(self, prefix: str) -> Iterator[str]:
-        for page in self._pages(prefix, Delimiter="/"):
+        for page in self._pages("list_objects_v2", prefix, Delimiter="/"):
             for found in page.get("CommonPrefixes", ()):
                 yield found["Prefix"].removeprefix(self.prefix + prefix).rstrip("/")
 
     def delete(self, name: str) -> None:
         with self._faults("deleting"):
-            self.client.delete_object(Bucket=self.bucket, Key=self.prefix + check_object_name(name))
+            _again(self.client.delete_object, Bucket=self.bucket, Key=self.prefix + check_object_name(name))
 
     def sweep_unfinished(self, prefix: str, older_than: timedelta) -> int:
         limit = datetime.now(UTC) - older_than
-        with self._faults("listing uploads"):
-            pages = self.client.get_paginator("list_multipart_uploads").paginate(
-                Bucket=self.bucket, Prefix=self.prefix + prefix
-            )
-            uploads = [upload for page in pages for upload in page.get("Uploads", ()) if upload["Initiated"] < limit]
+        pages = self._pages("list_multipart_uploads", prefix)
+        uploads = [upload for page in pages for upload in page.get("Uploads", ()) if upload["Initiated"] < limit]
         for upload in uploads:
             # Another sweeper may have been faster.
             with suppress(MissingObject), self._faults("aborting an upload"):
@@ -210,15 +219,21 @@ class S3Objects:
         except MissingObject:
             return False
 
-    def _pages(self, prefix: str, **options: Any) -> Iterator[Any]:
-        with self._faults("listing"):
-            yield from self.client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.bucket, Prefix=self.prefix + prefix, **options
-            )
+    def _pages(self, operation: str, prefix: str, **options: Any) -> Iterator[Any]:
+        """As botocore's paginator, which gives up at an answer that broke off."""
+        while True:
+            with self._faults("listing"):
+                asked = getattr(self.client, operation)
+                page = _again(asked, Bucket=self.bucket, Prefix=self.prefix + prefix, **options)
+            yield page
+            if not page.get("IsTruncated"):
+                return
+            options |= {ours: page[theirs] for ours, theirs in _NEXT[operation].items() if page.get(theirs)}
 
     @contextmanager
     def _faults(self, doing: str) -> Iterator[None]:
         from botocore import exceptions
+        from urllib3.exceptions import HTTPError
 
         try:
             yield
@@ -236,7 +251,7 @@ class S3Objects:
                 f"S3 bucket {self.bucket} cannot be used ({type(error).__name__}): check its name, the region and the "
                 "AWS credentials of this process"
             ) from None
-        except (exceptions.BotoCoreError, exceptions.HTTPClientError) as error:
+        except (exceptions.BotoCoreError, exceptions.HTTPClientError, HTTPError, ConnectionError) as error:
             raise Fault(f"S3: {doing} in bucket {self.bucket} failed ({type(error).__name__})") from None
 
     def _translated(self, doing: str, error: Any) -> Exception:
@@ -316,13 +331,46 @@ class _Body(io.RawIOBase):
         with self._store._faults("reading"):
             if self._offset:
                 self._request["Range"] = f"bytes={self._offset}-"
-            found = self._store.client.get_object(Bucket=self._store.bucket, Key=self._key, **self._request)
+            found = _again(self._store.client.get_object, Bucket=self._store.bucket, Key=self._key, **self._request)
         self._body = found["Body"]
         if not self._offset:
             self._length = found["ContentLength"]
         self._request["IfMatch"] = found["ETag"]
         if found.get("VersionId") not in (None, "null"):
             self._request["VersionId"] = found["VersionId"]
+
+
+def _again(call: Callable[..., Any], **arguments: Any) -> Any:
+    """A call, made again where its answer broke off: botocore does not where an error's answer did, and lets urllib3's
+    own exceptions out.
+    """
+    return Retrying(
+        stop=stop_after_attempt(STREAM_ATTEMPTS),
+        wait=STREAM_BACKOFF,
+        retry=retry_if_exception_type(_broken_answer()),
+        reraise=True,
+    )(call, **arguments)
+
+
+def _broken_answer() -> tuple[type[Exception], ...]:
+    from botocore.parsers import ResponseParserError
+    from urllib3.exceptions import HTTPError
+
+    return (ResponseParserError, HTTPError, ConnectionError)
+
+
+def _before_parse(
+    response_dict: dict[str, Any], customized_response_dict: dict[str, Any], operation_model: Any, **_: object
+) -> None:
+    """Raises `ConnectionError` where an answer is shorter than it said. botocore takes it as it is: a listing that
+    broke off before its first byte was one without objects.
+    """
+    body, length = response_dict["body"], response_dict["headers"].get("content-length")
+    said = length is not None and isinstance(body, bytes) and operation_model.http["method"] != "HEAD"
+    if said and len(body) < int(length):
+        raise ConnectionError("the answer ended early")
+    if operation_model.name == "ListObjectsV2":
+        _read_entries(response_dict, customized_response_dict)
 
 
 def _broken_stream() -> tuple[type[Exception], ...]:
@@ -338,7 +386,7 @@ def _broken_stream() -> tuple[type[Exception], ...]:
     )
 
 
-def _read_entries(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:
+def _read_entries(response_dict: dict[str, Any], customized_response_dict: dict[str, Any]) -> None:
     """Reads the entries of a listing in botocore's place, which for 100,000 of them works several seconds, mostly on
     their dates. What is not as expected is left to botocore.
     """

@@ -253,3 +253,29 @@ def test_a_listing_that_is_not_as_expected_is_left_to_botocore(body: bytes) -> N
     entries: dict[str, Any] = {}
     s3_module._read_entries(answer, entries)
     assert (answer, entries) == ({"body": body}, {})
+
+
+@pytest.mark.parametrize(("how", "after"), [("cut", 0), ("cut", 200), ("torn", 200), ("torn", 0)])
+def test_an_answer_that_breaks_off_is_asked_for_again(faulty_s3: S3Server, how: str, after: int) -> None:
+    """botocore took a listing that broke off before its first byte for one without objects."""
+    assert faulty_s3.proxy is not None
+    store = open_store(faulty_s3.root, s3_client=faulty_s3.client())
+    store.write_bytes("folder/a", b"a")
+    faulty_s3.proxy.breaks = [Break(how, "GET", 1, after)]
+    assert [stat.name for stat in store.list()] == ["folder/a"]
+    faulty_s3.proxy.breaks = [Break(how, "GET", 1, after)]
+    assert list(store.folders("")) == ["folder"]
+    faulty_s3.proxy.breaks = [Break(how, "GET", 1, min(after, 20))]
+    with pytest.raises(MissingObject):
+        store.read_bytes("nothing")
+
+
+def test_answers_that_keep_breaking_off_are_a_fault(faulty_s3: S3Server) -> None:
+    assert faulty_s3.proxy is not None
+    store = open_store(faulty_s3.root, s3_client=faulty_s3.client())
+    for how in ("cut", "torn"):
+        faulty_s3.proxy.breaks = [Break(how, "GET", 100)]
+        with pytest.raises(Fault):
+            list(store.list())
+        with pytest.raises(Fault):
+            store.read_bytes("nothing")
