@@ -5,13 +5,14 @@ Its fixtures are everybody's. The server starts once a session; buckets are each
 
 import http.client
 import itertools
+import random
 import socket
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Lock, Thread
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -113,6 +114,10 @@ class Break:
     when: Callable[[str], bool] = field(default=lambda _path: True)
 
 
+#: All that can happen.
+HOW = ("500 InternalError", "503 SlowDown", "503 ServiceUnavailable", "reset", "lost", "cut", "torn", "hang")
+
+
 class FaultyProxy(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
@@ -121,13 +126,27 @@ class FaultyProxy(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.upstream = upstream
         self.breaks: list[Break] = []
+        self.served: Callable[[str, str], None] = lambda _method, _path: None
+        """Called after the server has done what was asked, before anybody is told."""
+        self.broken: list[str] = []
+        """How those were broken that `break_now_and_then` chose."""
+        self._chance: tuple[random.Random, float] | None = None
+        self._turn = Lock()
         self.requests: list[tuple[str, str, str | None]] = []
         """Method, path and Range of everything that arrived."""
 
     def handle_error(self, *_: object) -> None:
         """A client that gave up is what tests ask for."""
 
+    def break_now_and_then(self, seed: int, share: float) -> None:
+        """From now on that share of all requests is broken, each in one of all ways."""
+        self._chance = random.Random(seed), share
+
     def next_break(self, method: str, path: str) -> Break | None:
+        with self._turn:
+            if self._chance is not None and self._chance[0].random() < self._chance[1]:
+                self.broken.append(self._chance[0].choice(HOW))
+                return Break(self.broken[-1], method, after=self._chance[0].randrange(400))
         for broken in self.breaks:
             if broken.method == method and broken.times and broken.when(path):
                 broken.times -= 1
@@ -164,6 +183,7 @@ class _Handler(BaseHTTPRequestHandler):
         answer = upstream.getresponse()
         data = answer.read()
         upstream.close()
+        self.server.served(self.command, self.path)
         if broken is not None and broken.how == "lost":
             self._reset()
             return

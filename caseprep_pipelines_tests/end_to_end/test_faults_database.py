@@ -12,14 +12,13 @@ import pytest
 from sqlalchemy import text
 
 from caseprep_pipelines.assets import STAGES, stage
-from caseprep_pipelines.automation import sensors
 from caseprep_pipelines.catalog import database, progress, registry
 from caseprep_pipelines.catalog.database import open_catalog
 from caseprep_pipelines.custody import chain
-from caseprep_pipelines.definitions import build_defs
 from caseprep_pipelines.errors import Fault
 from caseprep_pipelines.resources.pipeline import Pipeline
 from caseprep_pipelines.settings import read_settings
+from caseprep_pipelines_tests.end_to_end.driving import finish, job_of, run, tick
 from caseprep_pipelines_tests.postgres_server import PostgresServer, running_server
 
 pytestmark = pytest.mark.postgres
@@ -92,26 +91,16 @@ class Archive:
         incoming.mkdir(parents=True)
         for number in range(RECORDINGS):
             (incoming / f"{number}.mp3").write_text(f"no sound {number}")
-        self.job = build_defs(self.pipeline.settings, pipeline=self.pipeline).resolve_implicit_global_asset_job_def()
+        self.job = job_of(self.pipeline)
 
     def tick(self, instance: dg.DagsterInstance, now: datetime) -> list[dg.RunRequest]:
-        asked = sensors.evaluate(self.pipeline, instance, now)
-        return list(asked.run_requests or ()) if isinstance(asked, dg.SensorResult) else []
+        return tick(self.pipeline, instance, now)
 
-    def run(self, instance: dg.DagsterInstance, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
-        return self.job.execute_in_process(
-            instance=instance, asset_selection=list(request.asset_selection or ()),
-            partition_key=request.partition_key, tags=dict(request.tags), raise_on_error=False,
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-        )  # fmt: skip
+    def run(self, instance: dg.DagsterInstance, request: dg.RunRequest) -> bool:
+        return run(self.job, instance, request).success
 
     def finish(self, instance: dg.DagsterInstance) -> list[bool]:
-        """Drives until nothing is left to be done; whether each run ended well."""
-        ended, now = [], datetime.now(UTC)
-        while requests := self.tick(instance, now):
-            ended += [self.run(instance, request).success for request in requests]
-            now += timedelta(hours=1)
-        return ended
+        return finish(self.pipeline, self.job, instance)
 
     def assert_whole(self) -> None:
         keys = registry.all_partitions(self.pipeline.catalog)
@@ -197,8 +186,8 @@ def test_what_an_outage_failed_is_driven_again(
     now = datetime.now(UTC)
     for _ in NAMES[:3]:
         (request,) = archive.tick(instance, now)
-        result = archive.run(instance, request)
-    assert not result.success
+        ended_well = archive.run(instance, request)
+    assert not ended_well
     assert long.lasts
     with pytest.raises(Fault):
         archive.tick(instance, now)
@@ -209,7 +198,7 @@ def test_what_an_outage_failed_is_driven_again(
     asked = [request for request in requests if NAMES[2] in {key.path[-1] for key in request.asset_selection or ()}]
     assert sum(1 for request in asked) == 3
     for request in requests:
-        assert archive.run(instance, request).success
+        assert archive.run(instance, request)
     archive.finish(instance)
     archive.assert_whole()
 
