@@ -110,9 +110,10 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
         started = _process_started(int(run.tags["caseprep/pid"]))
         if started is not None and started == run.tags["caseprep/process_started"]:
             continue
-        instance.report_run_failed(run, message="The process that executed this run ended without finishing it.")
+        # the slots first: killed between the two, this once left slots of a run that counted as ended to nobody
         if instance.event_log_storage.supports_global_concurrency_limits:
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+        instance.report_run_failed(run, message="The process that executed this run ended without finishing it.")
         dead.append(run.run_id)
     return dead
 
