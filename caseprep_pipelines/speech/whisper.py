@@ -127,7 +127,7 @@ class WhisperTranscriber:
         with ThreadPoolExecutor(self.workers, thread_name_prefix="whisper") as pool:
             running: deque[Future[None]] = deque()
             try:
-                for batch in batches(clips, lambda: self.batch.clips):
+                for batch in batches(clips, lambda: self.batch.clips, self.workers):
                     running.append(pool.submit(self._decode, batch))
                     # one batch lies ready for whichever worker is done first
                     while len(running) > self.workers:
@@ -260,15 +260,18 @@ def _read(clips: Clips) -> _Heard:
     return _Heard(clips, tuple(offsets), np.concatenate(parts))
 
 
-def batches(clips: Iterable[Clips], size: Callable[[], int]) -> Iterator[list[Clips]]:
-    """All clips, in batches of at most `size()` that share language and hotwords, sorted by length among some more."""
+def batches(clips: Iterable[Clips], size: Callable[[], int], workers: int = 1) -> Iterator[list[Clips]]:
+    """All clips, in batches of at most `size()` that share language and hotwords, sorted by length among some more.
+    Few are dealt out evenly, so that no worker has the most of them while another has none."""
     pending = iter(clips)
     while pool := list(islice(pending, POOL_BATCHES * size())):
         pool.sort(key=lambda clip: (clip.language, clip.hotwords, clip.seconds))
         for _, alike in groupby(pool, key=lambda clip: (clip.language, clip.hotwords)):
             waiting = list(alike)
+            rounds = math.ceil(len(waiting) / size() / workers)
+            share = math.ceil(len(waiting) / (rounds * workers))
             while waiting:
-                taken = size()
+                taken = min(share, size())
                 yield waiting[:taken]
                 waiting = waiting[taken:]
 

@@ -20,6 +20,7 @@ from caseprep_pipelines.speech.whisper import (
     MAX_NEW_TOKENS,
     BatchSize,
     WhisperTranscriber,
+    batches,
     clip_bytes,
     fitting_batch,
     fitting_hotwords,
@@ -214,6 +215,19 @@ def test_a_batch_that_does_not_fit_is_halved_and_stays_so(tmp_path: Path, monkey
     assert recognise_channel(whisper, tmp_path / "0.flac", clips, TranscribeOptions("en")) == ()
     assert whisper.batch_size == 2
     assert sum(asked for asked in device.asked if asked <= 3) == 24
+
+
+@given(st.integers(0, 300), st.integers(1, 20), st.integers(1, 4))
+def test_batches_hold_every_clip_and_few_clips_are_dealt_out_evenly(count: int, size: int, workers: int) -> None:
+    clips = [
+        Clips(Path("x"), (n,), (Span(start=0.0, end=1.0 + n),), "en", (), lambda said, seconds: None)
+        for n in range(count)
+    ]
+    made = [[clip.numbers[0] for clip in batch] for batch in batches(clips, lambda: size, workers)]
+    assert sorted(number for batch in made for number in batch) == list(range(count))
+    assert all(len(batch) <= size for batch in made)
+    if workers <= count <= size * workers:
+        assert max(map(len, made)) == -(-count // workers)
 
 
 @pytest.mark.parametrize(("frames", "width", "layers", "mb"), [(1500, 1280, 32, 500), (1500, 512, 6, 120)])
