@@ -4,6 +4,8 @@ What stays in place is the package manager's list of what was installed, so that
 because Dagster shows a step's output with it, `tini` because it is every container's first process.
 """
 
+import compileall
+import py_compile
 import shutil
 from pathlib import Path
 
@@ -17,12 +19,13 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
     for folder in Path("/usr/lib").glob("*/perl*"):
         shutil.rmtree(folder, ignore_errors=True)
-    python = Path("/usr/local/lib").glob("python3.*")
-    for library in python:
+    for library in Path("/usr/local/lib").glob("python3.*"):
         for name in ("ensurepip", "idlelib", "test", "tkinter", "turtledemo", "lib2to3"):
             shutil.rmtree(library / name, ignore_errors=True)
         for pip in (library / "site-packages").iterdir():
             shutil.rmtree(pip, ignore_errors=True)
+        # the base image leaves Python's own modules uncompiled, and a read-only root would compile them at every start
+        compileall.compile_dir(library, quiet=1, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
     for folder in ("/usr/bin", "/usr/sbin", "/bin", "/sbin"):
         if Path(folder).is_symlink():
             continue

@@ -1,17 +1,18 @@
 """Takes out of an installed environment what no image runs: `python prune.py FOLDER`.
 
-Tests of libraries, headers, source maps, Arrow's network services, the Kubernetes client's second, asynchronous half,
-and botocore's descriptions of services that are not asked for. The size and the imports are tested.
+Tests of libraries, headers, source maps, Arrow's own access to networks and buckets, the asynchronous half of the
+Kubernetes client, fonts' insides (matplotlib wants them for PDF and PostScript only), botocore's descriptions of services that are not asked for. The size and the imports are tested.
 """
 
 import shutil
 import sys
 from pathlib import Path
 
-FOLDERS = ("pyarrow/include", "pyarrow/src", "matplotlib/mpl-data/sample_data", "numpy/_core/include", "kubernetes/aio")
+FOLDERS = ("pyarrow/include", "pyarrow/src", "matplotlib/mpl-data/sample_data", "numpy/_core/include", "kubernetes/aio",
+           "fontTools")  # fmt: skip
 FILES = (
-    "pyarrow/libarrow_flight*", "pyarrow/libarrow_python_flight*", "pyarrow/_flight*", "pyarrow/libarrow_substrait*",
-    "pyarrow/_substrait*", "**/*.map", "**/*.pxd", "**/*.pyx", "**/*.h", "**/*.hpp", "**/*.a", "**/*.pyi",
+    "pyarrow/libarrow_flight*", "pyarrow/libarrow_python_flight*", "pyarrow/_flight*", "pyarrow/libarrow_s3*",
+    "pyarrow/_s3fs*", "**/*.map", "**/*.pxd", "**/*.pyx", "**/*.h", "**/*.hpp", "**/*.a", "**/*.pyi",
 )  # fmt: skip
 #: Objects and uploads, the queue of uploads, and what credentials come from.
 AWS_SERVICES = {"s3", "sqs", "sts", "sso", "sso-oidc", "signin"}
