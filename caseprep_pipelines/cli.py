@@ -222,13 +222,18 @@ def report(as_json: Json = False) -> None:
 
 
 @app.command()
-def doctor(as_json: Json = False) -> None:
+def doctor(
+    as_json: Json = False,
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="Check a deployment on Kubernetes, that of KUBECONFIG, instead.")
+    ] = False,
+) -> None:
     """Check GPU, models, storage, database and Dagster. Says of each that it is ok, or what to do."""
-    from caseprep_pipelines.doctor import examine
+    from caseprep_pipelines.doctor import examine, examine_cluster
     from caseprep_pipelines.settings import read_settings
 
     findings = []
-    for finding in examine(read_settings()):
+    for finding in (examine_cluster if cluster else examine)(read_settings()):
         findings.append({"name": finding.name, "ok": finding.ok, "line": finding.line})
         if not as_json:
             mark = {True: "ok  ", False: "FAIL", None: "note"}[finding.ok]

@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from caseprep_pipelines.errors import ConfigurationError, Fault
 from caseprep_pipelines.settings import Settings
 
 if TYPE_CHECKING:
     from caseprep_pipelines.models.directories import ModelDirectory
+
+A = TypeVar("A")
 
 _PYTHONS = ((3, 11), (3, 13))
 _SPEECH = ("faster-whisper", "torch", "pyannote.audio")
@@ -41,9 +43,22 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield _isolated(name, check, settings)
 
 
-def _isolated(name: str, check: Callable[[Settings], tuple[bool | None, str]], settings: Settings) -> Finding:
+def examine_cluster(settings: Settings) -> Iterator[Finding]:
+    """The same of a deployment on Kubernetes; without a cluster to ask, one finding that says so."""
+    from caseprep_pipelines.cluster import examination
+
     try:
-        ok, line = check(settings)
+        deployment = examination.connect(settings)
+    except ConfigurationError as error:
+        yield Finding("Cluster", False, str(error))
+        return
+    for name, check in examination.checks():
+        yield _isolated(name, check, deployment)
+
+
+def _isolated(name: str, check: Callable[[A], tuple[bool | None, str]], about: A) -> Finding:
+    try:
+        ok, line = check(about)
     except (ConfigurationError, Fault) as error:
         return Finding(name, False, str(error))
     except Exception as error:
