@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 #: no more than 32,766, PostgreSQL 65,535.
 ADD_AT_ONCE = 5000
 
+#: How often partitions that somebody else adds at the same moment are looked for again.
+ADD_ATTEMPTS = 5
+
 
 def recordings_partitions(settings: Settings) -> dg.DynamicPartitionsDefinition:
     """The set's name is a setting, so that an archive beyond Dagster's 100,000 can be split over code locations."""
@@ -26,6 +29,20 @@ def add_partitions(pipeline: "Pipeline", instance: dg.DagsterInstance) -> int:
     pending = registry.pending_partitions(pipeline.catalog)
     for start in range(0, len(pending), ADD_AT_ONCE):
         some = pending[start : start + ADD_AT_ONCE]
-        instance.add_dynamic_partitions(pipeline.settings.partition_set, some)
+        _add(pipeline.settings.partition_set, instance, some)
         registry.mark_partitions_added(pipeline.catalog, some)
     return len(pending)
+
+
+def _add(partition_set: str, instance: dg.DagsterInstance, keys: list[str]) -> None:
+    """Dagster adds what it has not, in two steps: of two daemons that added the same ones at once, one failed."""
+    from sqlalchemy.exc import IntegrityError
+
+    for attempt in range(1, ADD_ATTEMPTS + 1):
+        try:
+            instance.add_dynamic_partitions(partition_set, keys)
+        except IntegrityError:
+            if attempt == ADD_ATTEMPTS:
+                raise
+        else:
+            return
