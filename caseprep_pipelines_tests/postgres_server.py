@@ -94,8 +94,10 @@ def running_server() -> Iterator[PostgresServer]:
             "initdb", "-U", "caseprep", f"--pwfile={password}", "-A", "scram-sha-256", "-E", "UTF8", "--no-locale", "-N"
         )
         server.start()
-        yield server
-        server.stop()
+        try:
+            yield server
+        finally:
+            server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
