@@ -3,8 +3,10 @@
 import itertools
 import json
 import os
+import random
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -132,6 +134,64 @@ def test_a_message_twice_or_late_registers_nothing_twice(bucket: Bucket) -> None
     bucket.say("2024-cv-1/a.wav")
     assert bucket.look().new == ()
     assert bucket.messages == 0
+
+
+def test_of_two_sensors_with_the_same_message_one_registers(bucket: Bucket) -> None:
+    """What a queue delivers twice may lie with two daemons at the same time."""
+    for number in range(6):
+        bucket.put(f"2024-cv-1/{number}.wav", str(number).encode())
+    _ = bucket.pipeline.objects, bucket.pipeline.catalog
+    with ThreadPoolExecutor(2) as threads:
+        looks = [threads.submit(bucket.look) for _ in range(2)]
+        new = [key for look in looks for key in look.result().new]
+    assert len(new) == len(set(new)) == 6
+    assert bucket.messages == 0
+
+
+def test_a_message_whose_deletion_failed_comes_again_and_does_no_harm(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise Fault("SQS: deleting from the queue failed")
+
+    bucket.put("2024-cv-1/a.wav")
+    with monkeypatch.context() as broken:
+        broken.setattr(Queue, "delete", fails)
+        with pytest.raises(Fault):
+            bucket.look()
+    assert bucket.messages == 1
+    assert bucket.look().new == ()
+    assert bucket.messages == 0
+    assert len(registry.all_partitions(bucket.pipeline.catalog)) == 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_the_order_and_however_often_the_end_is_what_lies_there(bucket: Bucket, seed: int) -> None:
+    """Uploads, replacements and deletions, of which the queue tells late, shuffled and twice, with looks in between."""
+    chance = random.Random(seed)
+    told: list[str] = []
+    for step in range(24):
+        name = f"2024-cv-1/{chance.randrange(6)}.wav"
+        if chance.random() < 0.2:
+            bucket.delete(name)
+        else:
+            bucket.put(name, f"{name} {step}".encode())
+        told.append(name)
+    while bucket.messages:
+        found = bucket.sqs.receive_message(QueueUrl=bucket.queue.url, MaxNumberOfMessages=10).get("Messages", [])
+        for each in found:
+            bucket.sqs.delete_message(QueueUrl=bucket.queue.url, ReceiptHandle=each["ReceiptHandle"])
+    told = [*told, *chance.sample(told, 12)]
+    chance.shuffle(told)
+    new: list[str] = []
+    while told:
+        for name in [told.pop() for _ in range(min(len(told), chance.randint(1, 9)))]:
+            bucket.say(name)
+        new.extend(bucket.look().new)
+    there = bucket.s3.client().list_objects_v2(Bucket=bucket.s3.bucket, Prefix="some/prefix/incoming/")
+    assert len(new) == len(set(new)) == there["KeyCount"]
+    assert bucket.messages == 0
+    assert take_new(bucket.pipeline, NOW).new == ()
 
 
 def test_messages_out_of_order_lead_to_what_lies_there_now(bucket: Bucket) -> None:
