@@ -1,6 +1,5 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +15,6 @@ from caseprep_pipelines.models.identity import ModelIdentity
 from caseprep_pipelines.speech.documents import RawTranscript, Segment, Span, Suspicion
 from caseprep_pipelines.speech.transcriber import Clips, TranscribeOptions
 from caseprep_pipelines.speech.transcription import Job, recognise_channel, transcribe, transcribe_many
-from caseprep_pipelines.speech.voice_activity import detect, heard_together
 from caseprep_pipelines.speech.whisper import (
     HOTWORD_TOKENS,
     MAX_NEW_TOKENS,
@@ -291,33 +289,6 @@ def test_results_do_not_depend_on_batches_threads_or_neighbours(
     for batch_size, workers in ((2, 2), (8, 1), (16, 2)):
         assert heard(batch_size, workers, *recordings) == alone
     assert heard(16, 1, *recordings[::-1]) == alone[::-1]
-
-
-def test_short_clips_lose_no_words_by_sharing_windows(
-    deposition: DemoRecording, transcriber: WhisperTranscriber
-) -> None:
-    path = deposition.folder / "0.flac"
-    spans = detect(path).clips(3.0)
-    wrong = {}
-    for groups in (tuple((number,) for number in range(len(spans))), heard_together(spans, 6.0)):
-        said: dict[int, Segment | None] = {}
-
-        def deliver(found: Any, _: float, numbers: tuple[int, ...], said: dict[int, Segment | None]) -> None:
-            said.update(zip(numbers, found, strict=True))
-
-        asked = (
-            Clips(path, group, tuple(spans[n] for n in group), "en", (), partial(deliver, numbers=group, said=said))
-            for group in groups
-        )
-        for _ in transcriber.recognise(asked):
-            pass
-        words = [bare(word.text) for _, segment in sorted(said.items()) if segment for word in segment.words]
-        wrong[len(groups)] = jiwer.wer(" ".join(deposition.words), " ".join(words))
-        for number, segment in said.items():
-            assert segment is None or spans[number].start <= segment.start <= segment.end <= spans[number].end
-    fewer, more = sorted(wrong)
-    assert fewer < 0.7 * more
-    assert wrong[fewer] <= wrong[more] + 0.01
 
 
 def test_a_model_is_loaded_once(transcriber: WhisperTranscriber) -> None:
