@@ -8,9 +8,10 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from caseprep_pipelines.errors import Fault
+from caseprep_pipelines.errors import ConfigurationError, Fault
 from caseprep_pipelines.matters import Matter, read_matter
 from caseprep_pipelines.settings import Settings
 from caseprep_pipelines.storage.objects import ObjectStore, open_store
@@ -33,6 +34,16 @@ def _silent(_stage: str, _partition: str, _done: float, _total: float) -> None:
     return None
 
 
+def _need(*packages: str) -> None:
+    """Raises `ConfigurationError` where the speech packages are missing, as in the image for the other stages."""
+    missing = [package for package in packages if find_spec(package) is None]
+    if missing:
+        raise ConfigurationError(
+            f"the speech packages are not installed here ({', '.join(missing)}): run this stage in the gpu or the "
+            "cpu-speech image, or pip install 'caseprep-pipelines[speech]'"
+        )
+
+
 @dataclass
 class Pipeline:
     settings: Settings
@@ -50,7 +61,7 @@ class Pipeline:
     def catalog(self) -> "Catalog":
         from caseprep_pipelines.catalog.database import open_catalog
 
-        return open_catalog(self.settings.catalog_url)
+        return open_catalog(self.settings.catalog_url, migrate=self.settings.migrates)
 
     def matter(self, matter: str) -> Matter:
         return read_matter(self.objects, self.settings.incoming_prefix, matter)
@@ -80,6 +91,7 @@ class Pipeline:
     @cached_property
     def transcriber(self) -> "Transcriber":
         """Loads the model, whose files are checked against their digests first."""
+        _need("faster_whisper", "ctranslate2", "onnxruntime")
         from caseprep_pipelines.models.pins import checked
         from caseprep_pipelines.speech.whisper import load_transcriber
 
@@ -97,6 +109,7 @@ class Pipeline:
     @cached_property
     def diarizer(self) -> "Diarizer":
         """Loads the pipeline, whose files are checked against their digests first."""
+        _need("torch", "pyannote")
         from caseprep_pipelines.models.pins import checked
         from caseprep_pipelines.speech.pyannote_diarizer import load_diarizer
 

@@ -1,7 +1,8 @@
 """Takes out of an installed environment what no image runs: `python prune.py FOLDER`.
 
 Tests of libraries, headers, source maps, Arrow's own access to networks and buckets, the asynchronous half of the
-Kubernetes client, fonts' insides (matplotlib wants them for PDF and PostScript only), botocore's descriptions of services that are not asked for. The size and the imports are tested.
+Kubernetes client, the insides of fonts, which matplotlib wants for PDF and PostScript only, and botocore's descriptions
+of services that are not asked for. The size and the imports are tested.
 """
 
 import shutil
