@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from sqlalchemy import case, select
+from sqlalchemy import case, literal_column, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from caseprep_pipelines.catalog.database import Catalog
@@ -85,10 +85,14 @@ def claim(catalog: Catalog, work: Iterable[tuple[str, str]], now: datetime) -> s
     wanted = sorted(set(work))
     won: set[tuple[str, str]] = set()
     dialect = sqlite if catalog.is_sqlite else postgresql
+    # by name: within an INSERT SQLAlchemy would select from all claims, and one's fault would free every one
+    claimed = {
+        name: literal_column(f"launch_claims.{name}", column.type) for name, column in LaunchClaim.__table__.c.items()
+    }
     failed_since = select(FaultRow.partition).where(
-        FaultRow.partition == LaunchClaim.partition,
-        FaultRow.stage == LaunchClaim.stage,
-        FaultRow.last_at >= LaunchClaim.at,
+        FaultRow.partition == claimed["partition"],
+        FaultRow.stage == claimed["stage"],
+        FaultRow.last_at >= claimed["at"],
     )
     with catalog.writing() as session:
         for start in range(0, len(wanted), _ROWS):

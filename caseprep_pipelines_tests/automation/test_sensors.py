@@ -15,9 +15,13 @@ from caseprep_pipelines.automation.intake import Intake
 from caseprep_pipelines.automation.notified import Watch, take_changed
 from caseprep_pipelines.automation.sensors import evaluate, partitions_in_flight
 from caseprep_pipelines.catalog import loading, progress, registry, waiting
+from caseprep_pipelines.catalog.database import Catalog
 from caseprep_pipelines.definitions import build_defs
 from caseprep_pipelines.resources.pipeline import Pipeline
 from caseprep_pipelines.settings import read_settings
+from caseprep_pipelines_tests.catalog.conftest import catalog, catalog_url
+
+__all__ = ["catalog", "catalog_url"]
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)
@@ -172,6 +176,15 @@ def test_of_two_sensors_that_read_the_same_state_one_asks(pipeline: Pipeline, in
     assert len(requests(evaluate(pipeline, instance, LATER))) == 1
     assert requests(evaluate(pipeline, instance, LATER + waiting.CLAIM / 2)) == []
     assert len(requests(evaluate(pipeline, instance, LATER + waiting.CLAIM))) == 1
+
+
+def test_a_fault_frees_its_own_claim_and_no_other(catalog: Catalog) -> None:
+    new = [registry.NewRecording("2024-cv-1", f"{n}.wav", f"/{n}.wav", f"{n:064x}"[::-1]) for n in range(2)]
+    one, other = (entry.partition for entry in registry.register(catalog, new, "upload-sensor"))
+    work = {(one, NAMES[0]), (one, NAMES[1]), (other, NAMES[0])}
+    assert waiting.claim(catalog, work, NOW) == work
+    loading.record_fault(catalog, one, NAMES[0], "Fault", "the disk is full", LATER)
+    assert waiting.claim(catalog, work, LATER) == {(one, NAMES[0])}
 
 
 def test_a_run_that_began_and_ended_between_look_and_claim_is_not_asked_for(
