@@ -1,5 +1,6 @@
 """Wiring only: settings in, Dagster definitions out. What the parts do stands in their modules."""
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from caseprep_pipelines.assets.stage import stage_asset
 from caseprep_pipelines.automation.archive_sensor import archive_sensor
 from caseprep_pipelines.automation.schedules import report_schedule, sweep_schedule
 from caseprep_pipelines.automation.sensors import sensors
+from caseprep_pipelines.errors import ConfigurationError
 from caseprep_pipelines.io_managers import io_managers
 from caseprep_pipelines.partitions import recordings_partitions
 from caseprep_pipelines.resources.pipeline import Pipeline
@@ -52,4 +54,9 @@ def _executor(settings: Settings) -> dg.ExecutorDefinition:
 @dg.definitions
 def defs() -> dg.Definitions:
     """The code location, from the environment's settings."""
-    return build_defs()
+    try:
+        return build_defs()
+    except ConfigurationError as error:
+        # Dagster shows a traceback; who reads a pod's log finds the line itself
+        sys.stderr.write(f"caseprep: {error}\n")
+        raise

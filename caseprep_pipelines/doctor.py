@@ -197,7 +197,7 @@ def _database(settings: Settings) -> tuple[bool | None, str]:
 
     from caseprep_pipelines.catalog.database import open_catalog
 
-    catalog = open_catalog(settings.catalog_url)
+    catalog = open_catalog(settings.catalog_url, migrate=settings.migrates)
     catalog.close()
     url = make_url(settings.catalog_url)
     place = url.database if url.get_backend_name() == "sqlite" else f"{url.host or 'local socket'}/{url.database}"

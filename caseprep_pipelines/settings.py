@@ -294,6 +294,11 @@ class Settings(BaseSettings):
         return self.storage.startswith("s3://")
 
     @property
+    def migrates(self) -> bool:
+        """Whether who opens the catalog also brings its tables up to date. On a cluster one job does, before all."""
+        return self.executor != "kubernetes"
+
+    @property
     def hub_token(self) -> str | None:
         """The hub token in clear; for the hub alone."""
         return self.hf_token.get_secret_value() if self.hf_token else None

@@ -65,8 +65,9 @@ class Catalog:
         self.engine.dispose()
 
 
-def open_catalog(url: str | URL) -> Catalog:
+def open_catalog(url: str | URL, *, migrate: bool = True) -> Catalog:
     """Opens the catalog at an SQLAlchemy URL, making or migrating its tables first; safe in many processes at once.
+    Without `migrate`, which is for who may not change tables, it raises `ConfigurationError` where that is needed.
 
     SQLite's file and folder are made where they are missing. Raises `ConfigurationError` where the URL, the driver,
     the server, the login or the schema is wrong, and `Fault` where a database that answers is only busy.
@@ -74,7 +75,7 @@ def open_catalog(url: str | URL) -> Catalog:
     parsed = _parse(url)
     engine = _engine(parsed)
     try:
-        migrations.upgrade(engine)
+        (migrations.upgrade if migrate else migrations.require)(engine)
     except exc.SQLAlchemyError as error:
         engine.dispose()
         raise _why_not_opened(parsed, error) from None

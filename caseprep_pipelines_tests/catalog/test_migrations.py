@@ -13,6 +13,7 @@ from sqlalchemy import text
 from caseprep_pipelines.catalog import frames, migrations, registry
 from caseprep_pipelines.catalog.database import Catalog, open_catalog
 from caseprep_pipelines.catalog.tables import Base
+from caseprep_pipelines.errors import ConfigurationError
 from caseprep_pipelines_tests.catalog.examples import recording
 
 
@@ -69,3 +70,20 @@ def test_a_catalog_of_the_first_version_keeps_its_rows(catalog: Catalog, catalog
     assert len(registry.all_partitions(newer)) == 1
     assert frames.stage_runs(newer).empty
     newer.close()
+
+
+def test_who_may_not_change_tables_is_told_what_must_run_first(catalog_url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"has no tables yet, and this version needs .*caseprep-migrate"):
+        open_catalog(catalog_url, migrate=False)
+    catalog = open_catalog(catalog_url)
+    open_catalog(catalog_url, migrate=False).close()
+    with catalog.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    with pytest.raises(ConfigurationError, match=r"the tables of an older version \(0001\)"):
+        open_catalog(catalog_url, migrate=False)
+    with catalog.engine.begin() as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == "0001"
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(ConfigurationError, match="newer version"):
+        open_catalog(catalog_url, migrate=False)
+    catalog.close()

@@ -39,8 +39,12 @@ _SPEECH = ["faster_whisper", "torch", "pyannote.audio", "caseprep_pipelines_test
 _NOT_IN_SLIM = ("torch", "ctranslate2", "faster_whisper", "pyannote", "pyannote.audio")
 
 
+def slim_image() -> Image:
+    return Image(_PROJECT, _NOT_IN_SLIM)
+
+
 def images() -> dict[str, Image]:
-    return {SLIM: Image(_PROJECT, _NOT_IN_SLIM), GPU: Image(_PROJECT + _SPEECH)}
+    return {SLIM: slim_image(), GPU: Image(_PROJECT + _SPEECH)}
 
 
 @dataclass
@@ -137,6 +141,17 @@ class Deployment:
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
         self.cluster.apply(pod)
         return pod
+
+    def migrate(self) -> None:
+        """Runs the job that makes the tables."""
+        job = next(
+            each for each in manifests(BASE / "setup-jobs.yaml") if each["metadata"]["name"] == "caseprep-migrate"
+        )
+        self.cluster.apply(job)
+        status = self.cluster.objects["jobs", "caseprep", "caseprep-migrate"].get
+        until(lambda: (status("status") or {}).get("conditions"), "the migrations have ended", 120)
+        (pod,) = self.cluster.pods(job_name="caseprep-migrate")
+        assert pod["status"]["phase"] == "Succeeded", self.cluster.log(pod)
 
     def serving(self) -> bool:
         """Whether the code server answers; it must not have ended."""

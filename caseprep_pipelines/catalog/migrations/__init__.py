@@ -10,6 +10,8 @@ from caseprep_pipelines.errors import ConfigurationError
 #: The newest revision; a test compares it with the folder.
 HEAD = "0003"
 
+_NEWER = "the catalog was made by a newer version of caseprep-pipelines; install that version"
+
 # Any number will do, so long as no one else who uses the same PostgreSQL database locks by it.
 _ADVISORY_LOCK = 0x63617365707265
 
@@ -34,6 +36,20 @@ def upgrade(engine: Engine) -> None:
             _run_alembic(connection)
 
 
+def require(engine: Engine) -> None:
+    """Raises `ConfigurationError` where the tables are not those of this version of the code; changes nothing."""
+    with engine.connect() as connection:
+        found = _revision(connection)
+    if found is not None and found > HEAD:
+        raise ConfigurationError(_NEWER)
+    if found != HEAD:
+        there = "has no tables yet" if found is None else f"has the tables of an older version ({found})"
+        raise ConfigurationError(
+            f"the catalog's database {there}, and this version needs {HEAD}: run python -m caseprep_pipelines.migrate, "
+            "on a cluster the job caseprep-migrate; nothing was changed"
+        )
+
+
 def _revision(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
@@ -51,6 +67,4 @@ def _run_alembic(connection: Connection) -> None:
     try:
         command.upgrade(config, "head")
     except CommandError:
-        raise ConfigurationError(
-            "the catalog was made by a newer version of caseprep-pipelines; install that version"
-        ) from None
+        raise ConfigurationError(_NEWER) from None
