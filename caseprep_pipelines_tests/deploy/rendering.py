@@ -3,6 +3,7 @@
 Rendered once a session; what the tests ask of it stands in their modules.
 """
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -27,7 +28,8 @@ Object = Mapping[str, Any]
 def kubectl() -> str:
     found = shutil.which("kubectl")
     if found is None:
-        pytest.fail("kubectl is not installed: docs/operations.md says where it comes from")
+        why = "kubectl is not installed"
+        pytest.fail(why) if os.environ.get("CI") else pytest.skip(why)
     return found
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from caseprep_pipelines.settings import Settings
 from caseprep_pipelines_tests.deploy.image_steps import DOCKERFILE
-from caseprep_pipelines_tests.deploy.rendering import KUBERNETES, OPTIONAL, OVERLAYS, ROOT, objects
+from caseprep_pipelines_tests.deploy.rendering import KUBERNETES, OPTIONAL, OVERLAYS, ROOT, kubectl, objects
 
 PAGE = (ROOT / "docs/operations.md").read_text()
 
@@ -34,7 +34,7 @@ def test_what_is_rendered_and_applied_is_there() -> None:
     folders = {word for command in commands() for word in command if word.startswith("deploy/kubernetes/overlays/")}
     assert folders
     for folder in folders:
-        done = subprocess.run(["kubectl", "kustomize", folder], cwd=ROOT, capture_output=True, timeout=60)
+        done = subprocess.run([kubectl(), "kustomize", folder], cwd=ROOT, capture_output=True, timeout=60)
         assert done.returncode == 0
 
 
@@ -70,7 +70,9 @@ def test_every_target_and_make_command_exists() -> None:
 def test_every_setting_and_file_exists() -> None:
     known = {f"CASEPREP_{name.upper()}" for name in Settings.model_fields}
     assert set(re.findall(r"CASEPREP_[A-Z0-9_]*[A-Z0-9]", PAGE)) <= known | {"CASEPREP"}
-    for path in re.findall(r"\b(deploy/(?!caseprep-)[a-z./-]+|benchmarks/[A-Za-z.]+|overlays/[a-z./-]+|base/[a-z.-]+)", PAGE):
+    for path in re.findall(
+        r"\b(deploy/(?!caseprep-)[a-z./-]+|benchmarks/[A-Za-z.]+|overlays/[a-z./-]+|base/[a-z.-]+)", PAGE
+    ):
         place = ROOT / path if path.startswith(("deploy", "benchmarks")) else KUBERNETES / path
         assert place.exists(), path
 

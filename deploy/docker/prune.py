@@ -1,16 +1,14 @@
 """Takes out of an installed environment what no image runs: `python prune.py FOLDER`.
 
 Tests of libraries, headers, source maps, Arrow's own access to networks and buckets, the asynchronous half of the
-Kubernetes client, the insides of fonts, which matplotlib wants for PDF and PostScript only, and botocore's descriptions
-of services that are not asked for. The size and the imports are tested.
+Kubernetes client, botocore's descriptions of services that are not asked for. The size and the imports are tested.
 """
 
 import shutil
 import sys
 from pathlib import Path
 
-FOLDERS = ("pyarrow/include", "pyarrow/src", "matplotlib/mpl-data/sample_data", "numpy/_core/include", "kubernetes/aio",
-           "fontTools")  # fmt: skip
+FOLDERS = ("pyarrow/include", "pyarrow/src", "matplotlib/mpl-data/sample_data", "numpy/_core/include", "kubernetes/aio")
 FILES = (
     "pyarrow/libarrow_flight*", "pyarrow/libarrow_python_flight*", "pyarrow/_flight*", "pyarrow/libarrow_s3*",
     "pyarrow/_s3fs*", "**/*.map", "**/*.pxd", "**/*.pyx", "**/*.h", "**/*.hpp", "**/*.a", "**/*.pyi",
