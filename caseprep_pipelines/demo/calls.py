@@ -23,7 +23,7 @@ def demo_speech() -> "np.ndarray":
     import av
     import numpy as np
 
-    pieces = []
+    pieces: list[np.ndarray] = []
     for demo in demo_recordings():
         if demo.status != "done":
             continue

@@ -93,8 +93,6 @@ class DecodeSettings(Part):
     speech_pad_seconds: float
     max_pause_seconds: float
     """Longest silence inside a clip."""
-    joined_pause_seconds: float | None = None
-    """Silence put between short clips that were recognised at once; None where each was by itself."""
 
 
 class RawTranscript(Document):

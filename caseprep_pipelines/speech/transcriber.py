@@ -27,27 +27,24 @@ class TranscribeOptions:
 
 
 @dataclass(frozen=True)
-class Clips:
-    """Clips of one channel that are heard at once, with a pause between them: one, or some short ones, in order.
-
-    A recogniser's window costs the same however much of it is silence.
-    """
+class Clip:
+    """A clip of some recording's channel on its way through a recogniser."""
 
     channel: Path
     """A 16 kHz mono file."""
-    numbers: tuple[int, ...]
-    """Which of the channel's clips they are."""
-    spans: tuple[Span, ...]
+    number: int
+    """Which of the channel's clips it is."""
+    span: Span
     language: str
     hotwords: tuple[str, ...]
-    deliver: Callable[[Sequence[Segment | None] | Exception, float], None]
-    """Called once, from any thread: with what was said in each (None: nothing; flags known to the recogniser only), or
-    with the `Fault` or other error that kept them from being recognised; and with their share of the time, in seconds,
-    for which the recogniser was at work."""
+    deliver: Callable[[Segment | Exception | None, float], None]
+    """Called once, from any thread: with what was said (None: nothing; flags known to the recogniser only), or with
+    the `Fault` or other error that kept the clip from being recognised; and with the clip's share of the time, in
+    seconds, for which the recogniser was at work."""
 
     @property
     def seconds(self) -> float:
-        return sum(span.end - span.start for span in self.spans)
+        return self.span.end - self.span.start
 
 
 class Transcriber(Protocol):
@@ -78,8 +75,8 @@ class Transcriber(Protocol):
         """The language of a channel with its probability; `given`, with None, where it is not to be detected."""
         ...
 
-    def recognise(self, clips: Iterable[Clips]) -> Iterator[None]:
-        """Recognises each item by itself, however it was batched, taking items as it has need of them.
+    def recognise(self, clips: Iterable[Clip]) -> Iterator[None]:
+        """Recognises each clip by itself, however it was batched, taking clips as it has need of them.
 
         Yields now and then, after clips were delivered; at the end all were. Where the caller stops early, clips in
         hand are finished and delivered first.

@@ -19,8 +19,8 @@ from caseprep_pipelines.speech.channels import ChannelSpeech, channel_turns, cha
 from caseprep_pipelines.speech.documents import ChannelTranscript, DecodeSettings, RawTranscript, Segment, Span
 from caseprep_pipelines.speech.engines import usable_cores
 from caseprep_pipelines.speech.flags import flag_segment, speech_without_words
-from caseprep_pipelines.speech.transcriber import Clips, Progress, TranscribeOptions, Transcriber, no_progress
-from caseprep_pipelines.speech.voice_activity import VoiceActivity, detect, heard_together
+from caseprep_pipelines.speech.transcriber import Clip, Progress, TranscribeOptions, Transcriber, no_progress
+from caseprep_pipelines.speech.voice_activity import VoiceActivity, detect
 
 T = TypeVar("T")
 
@@ -68,18 +68,11 @@ def recognise_channel(
     transcriber: Transcriber, channel: Path, clips: Sequence[Span], options: TranscribeOptions
 ) -> tuple[Segment, ...]:
     """What was said in these clips of one file, in order, without judgement. Raises `ConfigurationError` or `Fault`."""
-    heard: dict[int, Sequence[Segment | None] | Exception] = {}
+    heard: dict[int, Segment | Exception | None] = {}
     settings = transcriber.settings(options)
     language, _ = transcriber.language(channel, clips, options.language) if clips else ("", None)
     asked = (
-        Clips(
-            channel=channel,
-            numbers=(number,),
-            spans=(span,),
-            language=language,
-            hotwords=settings.hotwords,
-            deliver=lambda said, _, at=number: heard.update({at: said}),  # type: ignore[misc]
-        )
+        Clip(channel, number, span, language, settings.hotwords, lambda said, _, at=number: heard.update({at: said}))  # type: ignore[misc]
         for number, span in enumerate(clips)
     )
     for _ in transcriber.recognise(asked):
@@ -88,7 +81,8 @@ def recognise_channel(
     for _, said in sorted(heard.items()):
         if isinstance(said, Exception):
             raise said
-        segments += [segment for segment in said if segment is not None]
+        if said is not None:
+            segments.append(said)
     return tuple(segments)
 
 
@@ -126,7 +120,7 @@ def transcribe_many(items: Iterable[T], job: Callable[[T], Job]) -> Iterator["Ou
         while done:
             yield done.popleft()
 
-    def clips(first: "_Item[T]", rest: Iterator["_Item[T] | Outcome[T]"]) -> Iterator[Clips]:
+    def clips(first: "_Item[T]", rest: Iterator["_Item[T] | Outcome[T]"]) -> Iterator[Clip]:
         item: _Item[T] | Outcome[T] = first
         while True:
             if isinstance(item, Outcome):
@@ -230,33 +224,27 @@ class _Item(Generic[T]):
         with self.lock:
             return not self.missing
 
-    def clips(self) -> Iterator[Clips]:
-        """What is missing, with the clips that share its windows, so that the result is as if nothing was saved."""
-        missing = frozenset(self.missing)
-        for at, spans in enumerate(self.spans):
-            for numbers in heard_together(spans, self.job.transcriber.identity.clip_seconds):
-                if not any((at, number) in missing for number in numbers):
-                    continue
-                language = self.languages[at][0]
-                assert language is not None  # noqa: S101 - a channel with clips has one
-                yield Clips(
-                    channel=self.job.folder / self.channels[at].file,
-                    numbers=numbers,
-                    spans=tuple(spans[number] for number in numbers),
-                    language=language,
-                    hotwords=self.settings.hotwords,
-                    deliver=lambda said, seconds, at=at, numbers=numbers: self.take(at, numbers, said, seconds),  # type: ignore[misc]
-                )
+    def clips(self) -> Iterator[Clip]:
+        for at, number in sorted(self.missing):
+            language = self.languages[at][0]
+            assert language is not None  # noqa: S101 - a channel with clips has one
+            yield Clip(
+                channel=self.job.folder / self.channels[at].file,
+                number=number,
+                span=self.spans[at][number],
+                language=language,
+                hotwords=self.settings.hotwords,
+                deliver=lambda said, seconds, place=(at, number): self.take(place, said, seconds),  # type: ignore[misc]
+            )
 
-    def take(self, at: int, numbers: Sequence[int], said: Sequence[Segment | None] | Exception, seconds: float) -> None:
+    def take(self, place: tuple[int, int], said: Segment | Exception | None, seconds: float) -> None:
         with self.lock:
             self.seconds += seconds
-            self.missing.difference_update((at, number) for number in numbers)
+            self.missing.discard(place)
             if isinstance(said, Exception):
                 self.error = self.error or said
-                return
-            for number, segment in zip(numbers, said, strict=True):
-                self.heard[at, number] = self.unsaved[at, number] = segment
+            else:
+                self.heard[place] = self.unsaved[place] = said
 
     def report(self) -> None:
         with self.lock:

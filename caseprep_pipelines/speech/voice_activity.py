@@ -34,14 +34,10 @@ MIN_SILENCE_SECONDS = 0.16
 """Shorter silences do not part two stretches of speech."""
 SPEECH_PAD_SECONDS = 0.2
 """What a clip keeps on either side of its speech: the detector is late at soft openings."""
-MAX_PAUSE_SECONDS = 2.0
-"""A longer silence is never inside a clip: recognisers invent words there. A much shorter bound would cost a clip,
-hence an encoder's pass, for every sentence."""
-
-JOINED_PAUSE_SECONDS = 1.0
-"""Silence between clips that are recognised at once: long enough to be a pause, too short for invented words."""
-_JOINED_WITH_LAST = 4
-"""A clip shares the window of clips shortly before it, or nobody's: one window is one context for the recogniser."""
+MAX_PAUSE_SHARE = 1 / 3
+"""A silence longer than this share of what a clip may hold is never inside one: recognisers invent words where there is
+little speech. A much smaller share would cost more clips, and each costs the encoder as much as a full one. What is in
+a clip is the recording as it is: clips are never put together from stretches that lie apart."""
 
 _BLOCK_FRAMES = 10_000
 """320 s: as many frames as faster-whisper gives the detector at once, hence the same sums."""
@@ -187,8 +183,8 @@ def clip_frames(speech: Sequence[tuple[int, int]], probabilities: Frames, limit:
 
     Every stretch of speech is padded on both sides, up to the middle of the silence between two. A stretch that is
     longer than a clip is cut where speech is least likely in the second half of what a clip can hold. Neighbours
-    share a clip while they fit and no pause is longer than `MAX_PAUSE_SECONDS`; where a clip is full, it ends at the
-    longest silence in its last third.
+    share a clip while they fit and no pause is longer than `MAX_PAUSE_SHARE` of it; where a clip is full, it ends at
+    the longest silence in its last third.
     """
     pieces = [part for piece in _padded(speech, len(probabilities)) for part in _cut(piece, probabilities, limit)]
     clips: list[tuple[int, int]] = []
@@ -198,24 +194,6 @@ def clip_frames(speech: Sequence[tuple[int, int]], probabilities: Frames, limit:
         clips.append((pieces[first].start, pieces[last].end))
         first = last + 1
     return clips
-
-
-def heard_together(clips: Sequence[Span], clip_seconds: float) -> tuple[tuple[int, ...], ...]:
-    """Numbers of the clips that are recognised at once, in order; together, with `JOINED_PAUSE_SECONDS` between them,
-    they are no longer than one may be. Follows from the clips alone."""
-    groups: list[list[int]] = []
-    lengths: list[float] = []
-    for number, clip in enumerate(clips):
-        seconds = clip.end - clip.start
-        for at in range(max(0, len(groups) - _JOINED_WITH_LAST), len(groups)):
-            if lengths[at] + JOINED_PAUSE_SECONDS + seconds <= clip_seconds:
-                groups[at].append(number)
-                lengths[at] += JOINED_PAUSE_SECONDS + seconds
-                break
-        else:
-            groups.append([number])
-            lengths.append(seconds)
-    return tuple(tuple(group) for group in groups)
 
 
 def to_spans(frames: Iterable[tuple[int, int]], seconds: float) -> tuple[Span, ...]:
@@ -267,7 +245,7 @@ def _cut(piece: _Piece, probabilities: Frames, limit: int) -> Iterator[_Piece]:
 def _last_in_clip(pieces: Sequence[_Piece], first: int, limit: int) -> int:
     start, last = pieces[first].start, first
     while last + 1 < len(pieces):
-        if pieces[last].silence_after > _frames(MAX_PAUSE_SECONDS):
+        if pieces[last].silence_after > limit * MAX_PAUSE_SHARE:
             return last
         if pieces[last + 1].end - start > limit:
             break

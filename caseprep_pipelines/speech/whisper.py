@@ -1,8 +1,7 @@
 """faster-whisper as a `Transcriber`.
 
-Each clip is decoded by itself or with the short ones beside it that share its window, batched with others of any
-recording, without Whisper's own timestamps (decoding with them drops what follows the last one), at temperature 0. Two
-steps are not batched:
+Each clip is decoded by itself, batched with others of any recording, without Whisper's own timestamps (decoding with
+them drops what follows the last one), at temperature 0. Two steps are not batched:
 
 - Encoding on a CPU: batches are slower there than one clip at a time on several threads.
 - Alignment anywhere: CTranslate2 normalizes attention over the padding of the batch's shorter texts too, so the times
@@ -20,11 +19,10 @@ import json
 import logging
 import math
 import time
-from bisect import bisect
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib.metadata import version
 from itertools import groupby, islice
@@ -41,7 +39,7 @@ from caseprep_pipelines.speech import voice_activity
 from caseprep_pipelines.speech.documents import DecodeSettings, Segment, Span, Suspicion, Word
 from caseprep_pipelines.speech.engines import device_name, gpu_bytes, keep_private, usable_cores
 from caseprep_pipelines.speech.features import on_device
-from caseprep_pipelines.speech.transcriber import Clips, TranscribeOptions
+from caseprep_pipelines.speech.transcriber import Clip, TranscribeOptions
 
 MAX_NEW_TOKENS = 220
 """What Whisper's context of 448 tokens leaves beside the longest prompt; it was trained to say 224 in 30 s."""
@@ -119,11 +117,10 @@ class WhisperTranscriber:
             silence_threshold=voice_activity.SILENCE_THRESHOLD,
             min_silence_seconds=voice_activity.MIN_SILENCE_SECONDS,
             speech_pad_seconds=voice_activity.SPEECH_PAD_SECONDS,
-            max_pause_seconds=voice_activity.MAX_PAUSE_SECONDS,
-            joined_pause_seconds=voice_activity.JOINED_PAUSE_SECONDS,
+            max_pause_seconds=round(self.identity.clip_seconds * voice_activity.MAX_PAUSE_SHARE, 3),
         )
 
-    def recognise(self, clips: Iterable[Clips]) -> Iterator[None]:
+    def recognise(self, clips: Iterable[Clip]) -> Iterator[None]:
         with ThreadPoolExecutor(self.workers, thread_name_prefix="whisper") as pool:
             running: deque[Future[None]] = deque()
             try:
@@ -157,18 +154,18 @@ class WhisperTranscriber:
         language = max(sorted(total), key=lambda name: total[name])
         return language, round(total[language], 4)
 
-    def _decode(self, batch: Sequence[Clips]) -> None:
+    def _decode(self, batch: Sequence[Clip]) -> None:
         """Recognises and delivers; raises nothing."""
-        heard: list[_Heard] = []
+        heard: list[tuple[Clip, Any]] = []
         for clip in batch:
             try:
-                heard.append(_read(clip))
+                heard.append((clip, read_span(clip.channel, clip.span.start, clip.span.end)))
             except Exception as error:
                 clip.deliver(error, 0.0)
         for first in range(0, len(heard), self.batch.clips):
             self._decode_heard(heard[first : first + self.batch.clips])
 
-    def _decode_heard(self, heard: Sequence["_Heard"]) -> None:
+    def _decode_heard(self, heard: Sequence[tuple[Clip, Any]]) -> None:
         started = time.monotonic()
         try:
             segments = self._said(heard)
@@ -181,28 +178,28 @@ class WhisperTranscriber:
                 return
             # CTranslate2 has no other kind; its messages are about devices and memory, but hold no text
             fault = self._fault(error) if isinstance(error, RuntimeError | MemoryError) else error
-            for window in heard:
-                window.clips.deliver(fault, 0.0)
+            for clip, _ in heard:
+                clip.deliver(fault, 0.0)
             return
-        share = (time.monotonic() - started) / sum(window.clips.seconds for window in heard) / self.workers
-        for window, said in zip(heard, segments, strict=True):
-            window.clips.deliver(said, share * window.clips.seconds)
+        share = (time.monotonic() - started) / sum(clip.seconds for clip, _ in heard) / self.workers
+        for (clip, _), segment in zip(heard, segments, strict=True):
+            clip.deliver(segment, share * clip.seconds)
 
     def _fault(self, error: Exception) -> Fault:
         return Fault(f"Recognition failed on {self.engine.model.device}: {type(error).__name__}.")
 
-    def _said(self, heard: Sequence["_Heard"]) -> list[list[Segment | None]]:
-        """What was said in the clips of windows that share language and hotwords."""
+    def _said(self, heard: Sequence[tuple[Clip, Any]]) -> list[Segment | None]:
+        """What was said in clips that share language and hotwords, given with their samples."""
         from faster_whisper import BatchedInferencePipeline
 
-        asked = heard[0].clips
+        asked = heard[0][0]
         places, length = [], _BUFFER_GAP_SECONDS
-        for window in heard:
+        for _, samples in heard:
             places.append(length)
-            length += -(-len(window.samples) // SAMPLE_RATE) + _BUFFER_GAP_SECONDS
+            length += -(-len(samples) // SAMPLE_RATE) + _BUFFER_GAP_SECONDS
         buffer = np.zeros(length * SAMPLE_RATE, dtype=np.float32)
-        for window, place in zip(heard, places, strict=True):
-            buffer[place * SAMPLE_RATE : place * SAMPLE_RATE + len(window.samples)] = window.samples
+        for (_, samples), place in zip(heard, places, strict=True):
+            buffer[place * SAMPLE_RATE : place * SAMPLE_RATE + len(samples)] = samples
         said, _ = BatchedInferencePipeline(self.engine).transcribe(
             buffer,
             language=asked.language,
@@ -217,14 +214,14 @@ class WhisperTranscriber:
             clip_timestamps=[
                 # half a sample more: faster-whisper rounds down, and would leave the last one out here and there,
                 # depending on the place in the buffer, hence on the clip's neighbours
-                {"start": place, "end": place + (len(window.samples) + 0.5) / SAMPLE_RATE}
-                for place, window in zip(places, heard, strict=True)
+                {"start": place, "end": place + (len(samples) + 0.5) / SAMPLE_RATE}
+                for place, (_, samples) in zip(places, heard, strict=True)
             ],
             batch_size=len(heard),
         )
         return [
-            to_segments(given, window.clips, [place + offset for offset in window.offsets])
-            for window, place, given in zip(heard, places, said, strict=True)
+            to_segment(given, clip.number, clip.span, place, asked.language)
+            for (clip, _), place, given in zip(heard, places, said, strict=True)
         ]
 
     @cached_property
@@ -238,29 +235,7 @@ class WhisperTranscriber:
         return len(self.engine.hf_tokenizer.encode(text, add_special_tokens=False).ids)
 
 
-@dataclass(frozen=True)
-class _Heard:
-    """What goes into one window of the encoder."""
-
-    clips: Clips
-    offsets: tuple[float, ...]
-    """Where each clip begins in the samples, in seconds."""
-    samples: Any
-
-
-def _read(clips: Clips) -> _Heard:
-    pause = np.zeros(round(voice_activity.JOINED_PAUSE_SECONDS * SAMPLE_RATE), dtype=np.float32)
-    parts: list[Any] = []
-    offsets = []
-    for span in clips.spans:
-        if parts:
-            parts.append(pause)
-        offsets.append(sum(map(len, parts)) / SAMPLE_RATE)
-        parts.append(read_span(clips.channel, span.start, span.end))
-    return _Heard(clips, tuple(offsets), np.concatenate(parts))
-
-
-def batches(clips: Iterable[Clips], size: Callable[[], int], workers: int = 1) -> Iterator[list[Clips]]:
+def batches(clips: Iterable[Clip], size: Callable[[], int], workers: int = 1) -> Iterator[list[Clip]]:
     """All clips, in batches of at most `size()` that share language and hotwords, sorted by length among some more.
     Few are dealt out evenly, so that no worker has the most of them while another has none."""
     pending = iter(clips)
@@ -290,32 +265,6 @@ def fitting_hotwords(hotwords: Sequence[str], count_tokens: Any) -> tuple[tuple[
         else:
             left_out.append(word)
     return tuple(kept), tuple(left_out)
-
-
-def to_segments(given: Any, clips: Clips, places: Sequence[float]) -> list[Segment | None]:
-    """faster-whisper's one segment, said of clips at these seconds of a buffer, as ours, clip by clip: a word belongs
-    to the clip that is nearest to its middle."""
-    if len(clips.spans) == 1:
-        return [to_segment(given, clips.numbers[0], clips.spans[0], places[0], clips.language)]
-    from faster_whisper.transcribe import get_compression_ratio
-
-    ends = [place + span.end - span.start for place, span in zip(places, clips.spans, strict=True)]
-    middles = [(end + start) / 2 for end, start in zip(ends[:-1], places[1:], strict=True)]
-    shares: list[list[Any]] = [[] for _ in clips.spans]
-    for word in given.words:
-        shares[bisect(middles, (float(word.start) + float(word.end)) / 2)].append(word)
-    return [
-        to_segment(
-            replace(given, words=words, compression_ratio=get_compression_ratio("".join(word.word for word in words))),
-            number,
-            span,
-            place,
-            clips.language,
-        )
-        if words
-        else None
-        for number, span, place, words in zip(clips.numbers, clips.spans, places, shares, strict=True)
-    ]
 
 
 def to_segment(given: Any, index: int, clip: Span, place: float, language: str) -> Segment | None:

@@ -9,7 +9,7 @@ import soundfile
 from caseprep_pipelines.errors import Fault
 from caseprep_pipelines.models.identity import ModelIdentity
 from caseprep_pipelines.speech.documents import DecodeSettings, RawTranscript, Segment, Span, Suspicion, Word
-from caseprep_pipelines.speech.transcriber import Clips, TranscribeOptions
+from caseprep_pipelines.speech.transcriber import Clip, TranscribeOptions
 from caseprep_pipelines.speech.transcription import Heard, Job, draft_text, transcribe, transcribe_many
 from caseprep_pipelines.speech.voice_activity import VoiceActivity
 from caseprep_pipelines_tests.speech.conftest import DemoRecording, normalized
@@ -23,7 +23,7 @@ class CountsClips:
 
     identity: ModelIdentity = IDENTITY
     deaf: frozenset[int] = frozenset()
-    asked: list[tuple[int, ...]] = field(default_factory=list)
+    asked: list[int] = field(default_factory=list)
     device: str = "cpu"
     batch_size: int = 1
 
@@ -52,29 +52,20 @@ class CountsClips:
     def language(self, channel: Path, clips: Sequence[Span], given: str | None) -> tuple[str, float | None]:
         return given or "en", 0.9
 
-    def recognise(self, clips: Iterable[Clips]) -> Iterator[None]:
-        for window in clips:
-            self.asked.append(window.numbers)
-            window.deliver(
-                [
-                    None if number in self.deaf else said(number, span)
-                    for number, span in zip(window.numbers, window.spans, strict=True)
-                ],
-                0.5,
+    def recognise(self, clips: Iterable[Clip]) -> Iterator[None]:
+        for clip in clips:
+            self.asked.append(clip.number)
+            word = Word(text=f"clip {clip.number}", start=clip.span.start, end=clip.span.end, probability=0.9)
+            said = Segment(
+                clip=clip.number,
+                start=clip.span.start,
+                end=clip.span.end,
+                words=(word,),
+                average_log_probability=-0.1,
+                compression_ratio=1.0,
             )
+            clip.deliver(None if clip.number in self.deaf else said, 0.5)
             yield
-
-
-def said(number: int, span: Span) -> Segment:
-    word = Word(text=f"clip {number}", start=span.start, end=span.end, probability=0.9)
-    return Segment(
-        clip=number,
-        start=span.start,
-        end=span.end,
-        words=(word,),
-        average_log_probability=-0.1,
-        compression_ratio=1.0,
-    )
 
 
 def heard(recording: DemoRecording, transcriber: CountsClips | None = None, **options: object) -> RawTranscript:
@@ -177,9 +168,9 @@ class Kept:
 
 
 class Interrupts(CountsClips):
-    """A recogniser that somebody stops after four windows."""
+    """A recogniser that somebody stops after so many clips."""
 
-    def recognise(self, clips: Iterable[Clips]) -> Iterator[None]:
+    def recognise(self, clips: Iterable[Clip]) -> Iterator[None]:
         for number, _ in enumerate(super().recognise(clips), 1):
             yield
             if number == 4:
@@ -191,24 +182,11 @@ def test_an_interruption_loses_nothing_and_the_next_attempt_does_only_the_rest(d
     job = Job(deposition.audio, deposition.folder, Interrupts(), savings=lambda _settings: kept)
     with pytest.raises(KeyboardInterrupt):
         transcribe(job)
-    whole = CountsClips()
-    uninterrupted = transcribe(replace(job, transcriber=whole, savings=None))
-    assert sorted(kept.load()) == sorted((0, number) for window in whole.asked[:4] for number in window)
+    assert len(kept.load()) == 4
     second = CountsClips()
-    assert transcribe(replace(job, transcriber=second)) == uninterrupted
-    assert second.asked == whole.asked[4:]
-
-
-def test_a_window_of_which_a_part_is_missing_is_heard_whole_again(roadside: DemoRecording) -> None:
-    whole = CountsClips()
-    job = Job(roadside.audio, roadside.folder, whole)
-    raw = transcribe(job)
-    (joined,) = (window for window in whole.asked if len(window) > 1)
-    kept = Kept()
-    kept.save({(0, segment.clip): segment for segment in raw.channels[0].segments if segment.clip != joined[0]})
-    second = CountsClips()
-    assert transcribe(replace(job, transcriber=second, savings=lambda _settings: kept)) == raw
-    assert second.asked == [joined]
+    resumed = transcribe(replace(job, transcriber=second))
+    assert resumed == transcribe(replace(job, transcriber=CountsClips(), savings=None))
+    assert second.asked == list(range(4, len(resumed.channels[0].clips)))
 
 
 def test_what_is_recognised_is_put_away_now_and_then(
@@ -216,9 +194,9 @@ def test_what_is_recognised_is_put_away_now_and_then(
 ) -> None:
     kept = Kept()
     monkeypatch.setattr("caseprep_pipelines.speech.transcription.SAVE_SECONDS", 0.0)
-    whisper = CountsClips()
-    transcribe(Job(deposition.audio, deposition.folder, whisper, savings=lambda _settings: kept))
-    assert [{number for _, number in part} for part in kept.parts] == [set(window) for window in whisper.asked]
+    raw = transcribe(Job(deposition.audio, deposition.folder, CountsClips(), savings=lambda _settings: kept))
+    assert len(kept.parts) == len(raw.channels[0].clips)
+    assert all(len(part) == 1 for part in kept.parts)
 
 
 def test_what_the_detector_took_long_for_is_not_detected_again(

@@ -1,5 +1,5 @@
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from caseprep_pipelines.errors import ConfigurationError, Fault
 from caseprep_pipelines.models.identity import ModelIdentity
 from caseprep_pipelines.speech.documents import RawTranscript, Segment, Span, Suspicion
-from caseprep_pipelines.speech.transcriber import Clips, TranscribeOptions
+from caseprep_pipelines.speech.transcriber import Clip, TranscribeOptions
 from caseprep_pipelines.speech.transcription import Job, recognise_channel, transcribe, transcribe_many
 from caseprep_pipelines.speech.whisper import (
     HOTWORD_TOKENS,
@@ -26,7 +26,6 @@ from caseprep_pipelines.speech.whisper import (
     fitting_hotwords,
     load_transcriber,
     to_segment,
-    to_segments,
 )
 from caseprep_pipelines_tests.speech.conftest import DemoRecording, bare, normalized
 
@@ -39,21 +38,6 @@ def said(*words: tuple[str, float, float], tokens: int = 9) -> Any:
         compression_ratio=1.1,
         tokens=[1] * tokens,
     )
-
-
-@dataclass(frozen=True)
-class Said:
-    word: str
-    start: float
-    end: float
-    probability: float = 0.9
-
-
-@dataclass(frozen=True)
-class Heard:
-    words: list[Said]
-    compression_ratio: float = 1.1
-    tokens: tuple[int, ...] = (1, 2)
 
 
 def test_words_are_timed_in_the_recording() -> None:
@@ -89,28 +73,6 @@ def test_a_decoder_that_ran_into_its_limit_is_flagged() -> None:
     segment = to_segment(said((" so", 7.1, 7.2), tokens=MAX_NEW_TOKENS), 0, CLIP, 7, "en")
     assert segment is not None
     assert segment.flags == (Suspicion.TOKEN_LIMIT,)
-
-
-def test_words_of_clips_that_share_a_window_stand_each_in_its_own() -> None:
-    later = Span(start=300.0, end=302.0)
-    asked = Clips(Path("0.flac"), (3, 8), (CLIP, later), "en", (), lambda said, seconds: None)
-    heard = Heard(
-        [Said(" Yes,", 7.1, 7.5), Said(" sir.", 16.8, 17.2), Said("-no", 17.7, 18.4), Said(" No.", 19.0, 19.5)]
-    )
-    # the pause between them is from 16.968 to 17.968
-    first, second = to_segments(heard, asked, [7, 17.968])
-    assert first is not None
-    assert second is not None
-    assert [(word.text, word.start, word.end) for word in first.words] == [
-        ("Yes,", 100.132, 100.532),
-        ("sir.", 109.832, 110.0),
-    ]
-    assert [(word.text, word.start, word.end) for word in second.words] == [
-        ("-no", 300.0, 300.432),
-        ("No.", 301.032, 301.532),
-    ]
-    assert (first.clip, second.clip) == (3, 8)
-    assert to_segments(replace(heard, words=heard.words[:1]), asked, [7, 17.968])[1] is None
 
 
 moments = st.floats(-5, 50, allow_nan=False)
@@ -198,11 +160,11 @@ class Small:
     def __init__(self, holds: int) -> None:
         self.holds, self.asked = holds, list[int]()
 
-    def __call__(self, heard: Sequence[Any]) -> list[list[Segment | None]]:
+    def __call__(self, heard: Sequence[Any]) -> list[Segment | None]:
         self.asked.append(len(heard))
         if len(heard) > self.holds:
             raise RuntimeError("CUDA failed with error out of memory")
-        return [[None] for _ in heard]
+        return [None] * len(heard)
 
 
 def test_a_batch_that_does_not_fit_is_halved_and_stays_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,7 +182,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_stays_so(tmp_path: Path, monkey
 @given(st.integers(0, 300), st.integers(1, 20), st.integers(1, 4))
 def test_batches_hold_every_clip_and_few_clips_are_dealt_out_evenly(count: int, size: int, workers: int) -> None:
     clips = [
-        Clips(Path("x"), (n,), (Span(start=0.0, end=1.0 + n),), "en", (), lambda said, seconds: None)
+        Clip(Path("x"), n, Span(start=0.0, end=1.0 + n), "en", (), lambda said, seconds: None)
         for n in range(count)
     ]
     made = [[clip.numbers[0] for clip in batch] for batch in batches(clips, lambda: size, workers)]
