@@ -182,10 +182,9 @@ def test_a_batch_that_does_not_fit_is_halved_and_stays_so(tmp_path: Path, monkey
 @given(st.integers(0, 300), st.integers(1, 20), st.integers(1, 4))
 def test_batches_hold_every_clip_and_few_clips_are_dealt_out_evenly(count: int, size: int, workers: int) -> None:
     clips = [
-        Clip(Path("x"), n, Span(start=0.0, end=1.0 + n), "en", (), lambda said, seconds: None)
-        for n in range(count)
+        Clip(Path("x"), n, Span(start=0.0, end=1.0 + n), "en", (), lambda said, seconds: None) for n in range(count)
     ]
-    made = [[clip.numbers[0] for clip in batch] for batch in batches(clips, lambda: size, workers)]
+    made = [[clip.number for clip in batch] for batch in batches(clips, lambda: size, workers)]
     assert sorted(number for batch in made for number in batch) == list(range(count))
     assert all(len(batch) <= size for batch in made)
     if workers <= count <= size * workers:
