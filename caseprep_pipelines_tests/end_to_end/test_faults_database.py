@@ -136,7 +136,9 @@ def break_off(monkeypatch: pytest.MonkeyPatch, outage: Outage, where: str) -> No
 
     def broken(catalog: Any, partition: str, *arguments: Any, **named: Any) -> Any:
         name = getattr(arguments[0], "asset", arguments[0])
-        if name == NAMES[2] and not seen.append(partition) and len(seen) == 3:
+        if name == NAMES[2]:
+            seen.append(partition)
+        if name == NAMES[2] and len(seen) == 3:
             if where == "between":
                 outage.begin()
             else:
