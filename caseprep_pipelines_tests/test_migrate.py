@@ -31,9 +31,14 @@ def test_both_databases_get_their_tables_and_again_changes_nothing(
     shutil.copy(CLUSTER, home)
     catalog, dagster = postgres_server.new_database(), postgres_server.new_database()
     own = environment(
-        tmp_path, CASEPREP_DATABASE_URL=catalog, DAGSTER_PG_URL=dagster.replace("postgresql:", "postgresql+psycopg2:"), DAGSTER_COMPUTE_LOG_BUCKET="bucket",
-        CASEPREP_KUBERNETES_NAMESPACE="caseprep", DAGSTER_HOME=str(home), AWS_DEFAULT_REGION="us-east-1",
-    )  # fmt: skip
+        tmp_path,
+        CASEPREP_DATABASE_URL=catalog,
+        DAGSTER_PG_URL=dagster.replace("postgresql:", "postgresql+psycopg2:"),
+        DAGSTER_COMPUTE_LOG_BUCKET="bucket",
+        CASEPREP_KUBERNETES_NAMESPACE="caseprep",
+        DAGSTER_HOME=str(home),
+        AWS_DEFAULT_REGION="us-east-1",
+    )
     for _ in range(2):
         done = migrate(own)
         assert done.returncode == 0, done.stderr
