@@ -146,6 +146,10 @@ class Settings(BaseSettings):
     cpu_image: str | None = Field(
         default=None, description="Image of the steps that need no GPU; by default the code location's own."
     )
+    cpu_pool: Literal["cpu", "gpu"] = Field(
+        default="cpu",
+        description="Nodes of these steps, by the label `caseprep.io/pool`; `gpu` where one node does it all.",
+    )
     gpu_image: str | None = Field(
         default=None, validate_default=True, description="Image of the steps that need a GPU; must be named for pods."
     )

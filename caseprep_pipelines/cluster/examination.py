@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from caseprep_pipelines.cluster.placement import CPU_POOL, GPU_POOL, POOL_LABEL, PRODUCT_LABEL
+from caseprep_pipelines.cluster.placement import GPU_POOL, POOL_LABEL, PRODUCT_LABEL
 from caseprep_pipelines.cluster.pods import State, condition
 from caseprep_pipelines.errors import ConfigurationError, Fault
 from caseprep_pipelines.settings import Settings
@@ -227,9 +227,10 @@ def _gpu_nodes(cluster: Deployment) -> Line:
 
 
 def _cpu_nodes(cluster: Deployment) -> Line:
-    count = sum(_label(node, POOL_LABEL) == CPU_POOL for node in cluster.all("nodes"))
+    pool = cluster.settings.cpu_pool
+    count = sum(_label(node, POOL_LABEL) == pool for node in cluster.all("nodes"))
     if not count:
-        return False, f"no node carries {POOL_LABEL}={CPU_POOL}, so no CPU step can begin: label one"
+        return False, f"no node carries {POOL_LABEL}={pool}, so no CPU step can begin: label one"
     return True, f"{count}"
 
 

@@ -14,7 +14,7 @@ from caseprep_pipelines.settings import Settings
 TAG = "dagster-k8s/config"
 
 #: Names that the cluster's nodes and objects carry; `deploy/kubernetes` gives them.
-POOL_LABEL, GPU_POOL, CPU_POOL = "caseprep.io/pool", "gpu", "cpu"
+POOL_LABEL, GPU_POOL = "caseprep.io/pool", "gpu"
 CAPACITY_LABEL = "caseprep.io/capacity"
 PRODUCT_LABEL = "nvidia.com/gpu.product"
 GPU_TAINT = {"key": "nvidia.com/gpu", "operator": "Equal", "value": "present", "effect": "NoSchedule"}
@@ -27,6 +27,8 @@ PRIORITY_CLASS = "caseprep-normal"
 #: The only places that a pod can write to; both vanish with it.
 WORK_MOUNT, SHARED_MEMORY_MOUNT = "/tmp", "/dev/shm"  # noqa: S108 - a volume of the pod's own
 MODELS_MOUNT = "/models"
+#: Run pods have another place for temporary files; of a variable that is there twice, the last counts.
+_HOME = [{"name": "HOME", "value": WORK_MOUNT}, {"name": "TMPDIR", "value": WORK_MOUNT}]
 
 #: The user that the images are made for.
 USER = 10001
@@ -98,12 +100,12 @@ def _cpu_step(settings: Settings) -> tuple[dict[str, Any], dict[str, Any]]:
         "env": [
             {"name": "CASEPREP_WORKERS", "value": str(CPU_WORKERS)},
             {"name": "OMP_NUM_THREADS", "value": "1"},
-            {"name": "HOME", "value": WORK_MOUNT},
+            *_HOME,
         ],
         "volumeMounts": [{"name": "work", "mountPath": WORK_MOUNT}],
     }
     pod = {
-        "nodeSelector": {POOL_LABEL: CPU_POOL},
+        "nodeSelector": {POOL_LABEL: settings.cpu_pool},
         "volumes": [{"name": "work", "emptyDir": {"sizeLimit": f"{settings.work_gigabytes}Gi"}}],
     }
     return container, pod
@@ -116,7 +118,7 @@ def _gpu_step(settings: Settings) -> tuple[dict[str, Any], dict[str, Any]]:
         "resources": _resources(GPU_RESOURCES, settings, one),
         "env": [
             {"name": "CASEPREP_MODELS_DIRECTORY", "value": MODELS_MOUNT},
-            {"name": "HOME", "value": WORK_MOUNT},
+            *_HOME,
         ],
         "volumeMounts": [
             {"name": "work", "mountPath": WORK_MOUNT},

@@ -425,6 +425,22 @@ def test_gpu_nodes_carry_what_step_pods_look_for() -> None:
     assert named("PriorityClass", pod["priorityClassName"])
 
 
+def test_one_server_takes_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one node of `single-node`, labelled as the page says, fits CPU and GPU steps alike."""
+    from caseprep_pipelines.cluster import placement
+    from caseprep_pipelines.settings import read_settings
+
+    for name, value in named("ConfigMap", "caseprep-settings", "single-node")["data"].items():
+        monkeypatch.setenv(name, value)
+    said = re.search(r'kubectl label node "\$NODE" (.*)', (ROOT / "docs/operations.md").read_text())
+    assert said is not None
+    labels = dict(label.split("=") for label in said[1].split())
+    for gpu in (False, True):
+        pod = placement.step_config(read_settings(), gpu)["pod_spec_config"]
+        assert pod["nodeSelector"].items() <= labels.items()
+    assert named("RuntimeClass", pod["runtimeClassName"], "single-node")
+
+
 def launcher() -> dict[str, Any]:
     return yaml.safe_load((KUBERNETES / "base/dagster.yaml").read_text())["run_launcher"]["config"]  # type: ignore[no-any-return]
 
