@@ -15,7 +15,7 @@ from benchmarks import Result
 from caseprep_pipelines_tests.deploy.image_steps import Image, build, python_bytes, size
 from caseprep_pipelines_tests.deploy.rendering import ROOT
 
-RUNS = int(os.environ.get("BENCHMARK_RUNS", "5"))
+RUNS = 5
 IMPORTS = "import dagster, dagster_aws.s3, dagster_k8s"
 
 #: Makes a run of one CPU step and prints its id, and the command that a step pod of it would execute.
