@@ -18,7 +18,13 @@ CPU = "cpu"
 
 
 def keep_private() -> None:
-    """Switches telemetry and hub access off for this process."""
+    """Switches telemetry and hub access off for this process.
+
+    onnxruntime, on which the detector of speech runs, reports to its maker from native code since 1.31, where no
+    blocked socket of Python shows it; all that showed was a device id in the user's cache directory. It reads its
+    variable when it is imported.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     os.environ["PYANNOTE_METRICS_ENABLED"] = "0"
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"

@@ -1,7 +1,9 @@
 """What holds for every engine."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -36,3 +38,15 @@ def test_a_share_of_the_gpus_memory_is_asked_of_torch(monkeypatch: pytest.Monkey
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=16 * 2**30))
     assert gpu_bytes(0.25) == 4 * 2**30
     assert shares == [0.25]
+
+
+def test_no_engine_leaves_an_identity_of_this_machine_behind(tmp_path: Path) -> None:
+    listen = """
+import numpy as np
+from caseprep_pipelines.speech.voice_activity import speech_probabilities
+[part] = speech_probabilities([np.zeros(16_000, dtype=np.float32)])
+assert len(part)
+"""
+    own = {name: value for name, value in os.environ.items() if name not in ("ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME")}
+    subprocess.run([sys.executable, "-c", listen], check=True, env={**own, "HOME": str(tmp_path)})
+    assert [path.name for path in tmp_path.rglob("*") if "microsoft" in str(path).lower()] == []
