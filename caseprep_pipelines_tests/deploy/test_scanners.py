@@ -71,14 +71,16 @@ def test_every_skip_has_its_reason_beside_it() -> None:
 
 def test_no_secret_stands_in_what_is_deployed() -> None:
     """By the project's own rules for gitleaks, whose default rules need its program."""
-    rules = tomllib.loads((ROOT / ".gitleaks.toml").read_text())["rules"]
+    configuration = tomllib.loads((ROOT / ".gitleaks.toml").read_text())
+    rules, made_up = configuration["rules"], configuration["allowlist"]["regexes"]
     files = [path for path in (ROOT / "deploy").rglob("*") if path.is_file()]
     files += (ROOT / "docs").rglob("*.md")
     found = [
         (path.name, rule["id"])
         for path in files
         for rule in rules
-        if re.search(rule["regex"], path.read_text(encoding="utf-8", errors="ignore"))
+        for match in re.finditer(rule["regex"], path.read_text(encoding="utf-8", errors="ignore"))
+        if not any(re.search(shown, match[rule.get("secretGroup", 0)]) for shown in made_up)
     ]
     assert found == []
     by_id = {rule["id"]: rule["regex"] for rule in rules}
