@@ -167,7 +167,7 @@ class ExplainedSteps(StepHandler):
         if run is None or not run.is_finished:
             return
         client, namespace = self._inner._api_client, self._namespace(context)
-        selector = f"dagster/run-id={parent},app.kubernetes.io/component=step_worker"
+        selector = f"dagster/run-id={parent},dagster/op"
         names = {
             pod.metadata.labels["job-name"]
             for pod in client.core_api.list_namespaced_pod(namespace, label_selector=selector).items

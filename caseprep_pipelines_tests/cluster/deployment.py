@@ -171,7 +171,6 @@ def settings(deployment: Deployment, **overrides: str) -> dict[str, str]:
         "CASEPREP_DIARIZATION": "demo",
         "CASEPREP_DEVICE": "cpu",
         "CASEPREP_SENSOR_INTERVAL_SECONDS": "5",
-        "CASEPREP_PENDING_MINUTES": "0.3",
         "DAGSTER_COMPUTE_LOG_BUCKET": deployment.s3.bucket,
         "OMP_NUM_THREADS": "1",
     }

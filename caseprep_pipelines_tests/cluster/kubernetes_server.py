@@ -4,8 +4,8 @@ Dagster's launcher and executor, and `caseprep doctor --cluster`, talk to it thr
 
 - `batch/v1` jobs: create, list (`fieldSelector=metadata.name=`), get, get `status`, delete (pods stay, as Kubernetes
   leaves them when no propagation policy is asked for);
-- `v1` pods: list (`labelSelector` of equalities, `fieldSelector=metadata.name=`), get, delete, `log` (`tailLines`,
-  `timestamps`); events: list (`fieldSelector=involvedObject.name=`);
+- `v1` pods: list (`labelSelector` of equalities and keys, `fieldSelector=metadata.name=`), get, delete, `log`
+  (`tailLines`, `timestamps`); events: list (`fieldSelector=involvedObject.name=`);
 - get and list of what was put into it with `apply`: nodes, deployments, services, secrets, config maps, volume claims,
   quotas, network policies, ingresses, priority classes. Nobody watches, so there are no watches.
 
@@ -17,7 +17,7 @@ other resources, higher priority first, and otherwise waits with the message tha
 that nobody has, a secret or a config map that is not there, keep it waiting as the kubelet does. Its containers'
 commands run as processes (see `image`), with `env`, `envFrom`, `emptyDir`, `configMap`, claims and read-only roots;
 one that takes more memory than its limit is killed. It ends by itself, by its deadline, by deletion with its grace
-period, by eviction, by preemption's absence (there is none) or with its node. Init containers, probes, quotas and
+period, by eviction or with its node. Init containers, probes, quotas and
 preemption are not here; nor are other users, so a container keeps the tests' own.
 """
 
@@ -97,6 +97,7 @@ class Image:
         self.process: subprocess.Popen[bytes] | None = None
         self.pids: dict[str, int] = {}
         self.ended: dict[str, int] = {}
+        self.ready = False
         self._turn = threading.Lock()
 
     def pull(self, **environment: str) -> None:
@@ -126,6 +127,8 @@ class Image:
             told = json.loads(line)
             if "pid" in told:
                 self.pids[told["started"]] = told["pid"]
+            elif "ready" in told:
+                self.ready = True
             elif "ended" in told:
                 self.ended[told["ended"]] = told["code"]
 
@@ -703,8 +706,10 @@ class KubernetesServer:
             if of == kind and namespace in (None, place)
         ]
         for selector in filter(None, asked.get("labelSelector", "").split(",")):
-            key, _, value = selector.replace("==", "=").partition("=")
-            items = [each for each in items if each["metadata"].get("labels", {}).get(key) == value]
+            key, equals, value = selector.replace("==", "=").partition("=")
+            labels = [each["metadata"].get("labels", {}) for each in items]
+            kept = [has.get(key) == value if equals else key in has for has in labels]
+            items = [each for each, keep in zip(items, kept, strict=True) if keep]
         for selector in filter(None, asked.get("fieldSelector", "").split(",")):
             path, _, value = selector.partition("=")
             first, second = path.split(".")

@@ -1,0 +1,236 @@
+"""The graph on a cluster: uploads go through it as pods, and what befalls pods and nodes ends as a person expects.
+
+One deployment, as it ships, with one upload of two recordings, during which the GPU node of one step is emptied and
+that of another is lost; and then one run in which everything goes wrong. The tests look at what became of both.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import dagster as dg
+import kubernetes_validate
+import pytest
+
+from caseprep_pipelines.catalog import loading, registry
+from caseprep_pipelines.catalog.database import open_catalog
+from caseprep_pipelines_tests.cluster.deployment import GPU, Deployment, running_deployment
+from caseprep_pipelines_tests.cluster.kubernetes_server import Json, until
+from caseprep_pipelines_tests.postgres_server import PostgresServer
+from caseprep_pipelines_tests.s3_server import ENVIRONMENT, S3Server
+
+#: The last four.
+VERSIONS = ("1.34", "1.35", "1.36", "1.37")
+
+pytestmark = pytest.mark.postgres
+
+GPU_STAGES = ("raw_transcript", "speaker_turns")
+TWO_CHANNELS, REJECTED = "jail-call.mp3", "hallway-camera-without-sound.mp4"
+
+
+@pytest.fixture(scope="module")
+def deployment(postgres_server: PostgresServer, s3_address: tuple[str, int]) -> Iterator[Deployment]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        for name in [name for name in os.environ if name.startswith(("CASEPREP_", "DAGSTER_"))]:
+            patch.delenv(name)
+        s3 = S3Server(f"http://{s3_address[0]}:{s3_address[1]}", "cluster")
+        s3.client().create_bucket(Bucket=s3.bucket)
+        with running_deployment(postgres_server, s3) as running:
+            running.migrate()
+            running.start("caseprep-code", "code-server.yaml")
+            running.start("caseprep-daemon", "daemon.yaml")
+            until(running.serving, "the code server answers", 120)
+            until(lambda: running.cluster.images[GPU].ready, "the GPU nodes have their image", 180)
+            yield running
+            assert running.cluster.refused == []
+
+
+@dataclass
+class Uploaded:
+    runs: dict[str, str]
+    """Of each recording."""
+    partitions: dict[str, str]
+    saved: list[int]
+    """How much the step had put away when it left its first node, and when it lost its second."""
+
+
+@pytest.fixture(scope="module")
+def uploaded(deployment: Deployment) -> Uploaded:
+    cluster, hold = deployment.cluster, deployment.holds / "raw_transcript"
+    hold.touch()
+    deployment.upload(TWO_CHANNELS, REJECTED)
+    deployment.turn_on("upload_sensor")
+    runs = until(lambda: (found := deployment.runs()) and len(found) == 2 and found, "both recordings have a run", 60)
+    catalog = open_catalog(deployment.catalog_url)
+    rows = registry.recordings(catalog, [run.tags["dagster/partition"] for run in runs])
+    catalog.close()
+    partitions = {row.name: partition for partition, row in rows.items()}
+    by_name = {name: next(r.run_id for r in runs if r.tags["dagster/partition"] == p) for name, p in partitions.items()}
+    run = by_name[TWO_CHANNELS]
+
+    until(lambda: deployment.saved("raw_transcript"), "the step has put something away", 120)
+    cluster.add_node("gpu-2", pool="gpu", gpus=1)
+    cluster.drain_node("gpu-1")
+    hold.unlink()
+    until(lambda: not running(deployment, run, "raw_transcript"), "the step has left the node", 60)
+    first = len(deployment.saved("raw_transcript"))
+
+    hold.touch()
+    until(lambda: len(deployment.saved("raw_transcript")) > first, "the step has gone on in another pod", 120)
+    second = len(deployment.saved("raw_transcript"))
+    cluster.add_node("gpu-3", pool="gpu", gpus=1)
+    cluster.lose_node("gpu-2")
+    hold.unlink()
+    for each in by_name.values():
+        deployment.ended(each, 180)
+    return Uploaded(by_name, partitions, [first, second])
+
+
+def running(deployment: Deployment, run: str, step: str) -> list[Json]:
+    pods = deployment.cluster.pods(dagster__run_id=run, dagster__op=step)
+    return [pod for pod in pods if pod["status"]["phase"] == "Running"]
+
+
+def placed(deployment: Deployment) -> list[SimpleNamespace]:
+    """Every step's every pod: its run, step and node, in the order in which they were placed."""
+    jobs = {job["metadata"]["name"]: job["metadata"]["labels"] for job in deployment.cluster.created}
+    found = []
+    for node, pod, total in deployment.cluster.history:
+        labels = jobs.get(pod.rpartition("-")[0], {})
+        if "dagster/op" in labels:
+            found.append(
+                SimpleNamespace(run=labels["dagster/run-id"], step=labels["dagster/op"], node=node, total=total)
+            )
+    return found
+
+
+def test_uploads_go_through_the_whole_graph_on_the_cluster(deployment: Deployment, uploaded: Uploaded) -> None:
+    for name, run in uploaded.runs.items():
+        assert deployment.ended(run).status == dg.DagsterRunStatus.SUCCESS, f"{name}\n{deployment.said(run)}"
+    listed = deployment.s3.client().list_objects_v2(Bucket=deployment.s3.bucket, Prefix="some/prefix/exports/")
+    names = [each["Key"] for each in listed["Contents"]]
+    assert any(name.endswith("transcript.json") and uploaded.partitions[TWO_CHANNELS] in name for name in names)
+    catalog = open_catalog(deployment.catalog_url)
+    rejected = loading.rejections(catalog, list(uploaded.partitions.values()))
+    catalog.close()
+    assert set(rejected) == {uploaded.partitions[REJECTED]}
+
+
+def test_gpu_steps_run_on_gpu_nodes_and_no_others_do(deployment: Deployment, uploaded: Uploaded) -> None:
+    for pod in placed(deployment):
+        assert pod.node.startswith("gpu" if pod.step in GPU_STAGES else "cpu"), pod
+
+
+def test_no_node_is_given_more_than_it_has(deployment: Deployment, uploaded: Uploaded) -> None:
+    """Both recordings want the one GPU at once."""
+    assert all(total.get("nvidia.com/gpu", 0) <= 1 for _, _, total in deployment.cluster.history)
+
+
+def test_a_step_goes_on_in_another_pod_when_its_node_is_emptied_and_when_it_is_lost(
+    deployment: Deployment, uploaded: Uploaded
+) -> None:
+    run = uploaded.runs[TWO_CHANNELS]
+    nodes = [pod.node for pod in placed(deployment) if (pod.run, pod.step) == (run, "raw_transcript")]
+    assert nodes == ["gpu-1", "gpu-2", "gpu-3"]
+    assert "The step was told to stop with its pod; it goes on in another one." in deployment.said(run)
+    assert "its pod is gone, as when its node is taken away" in deployment.said(run)
+    # what the first attempt put away was there for the second, and so on
+    assert 0 < uploaded.saved[0] < uploaded.saved[1]
+
+
+def test_every_job_is_one_that_kubernetes_takes(deployment: Deployment, uploaded: Uploaded) -> None:
+    assert deployment.cluster.created
+    for job in deployment.cluster.created:
+        for version in VERSIONS:
+            kubernetes_validate.validate(job, version, strict=True)
+
+
+def test_steps_may_not_ask_kubernetes_for_anything(deployment: Deployment, uploaded: Uploaded) -> None:
+    jobs = [job for job in deployment.cluster.created if "dagster/op" in job["metadata"]["labels"]]
+    assert jobs
+    for job in jobs:
+        spec = job["spec"]["template"]["spec"]
+        (container,) = spec["containers"]
+        assert spec["automountServiceAccountToken"] is False
+        assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    # and what the others ask is what their roles say: nothing was refused
+    assert {caller for caller, *_ in deployment.cluster.requests} <= {"caseprep-run", "caseprep-daemon"}
+    assert deployment.cluster.refused == []
+
+
+@dataclass
+class Troubled:
+    evicted: str
+    """The run whose worker was evicted."""
+    again: str
+    """The run that took its place."""
+
+
+@pytest.fixture(scope="module")
+def troubled(deployment: Deployment, uploaded: Uploaded) -> Troubled:
+    settings = deployment.cluster.objects["configmaps", "caseprep", "caseprep-settings"]["data"]
+    settings["CASEPREP_PENDING_MINUTES"] = "0.3"
+    little = {"memory": "20Mi"}
+    run = deployment.launch(
+        uploaded.partitions[TWO_CHANNELS],
+        {
+            "normalized_audio": {"container_config": {"resources": {"requests": little, "limits": little}}},
+            "transcript_exports": {"pod_spec_config": {"node_selector": {"caseprep.io/pool": "nowhere"}}},
+            "transcript_catalog": {"container_config": {"image": "nobody/has-this:1"}},
+        },
+    )
+    until(lambda: len(deployment.cluster.pods(dagster__run_id=run)) == 4, "the run and its steps have pods", 60)
+    pods = deployment.cluster.pods(dagster__run_id=run)
+    (worker,) = [pod for pod in pods if "dagster/op" not in pod["metadata"]["labels"]]
+    deployment.cluster.evict(worker)
+    deployment.ended(run, 60)
+    again = until(lambda: deployment.runs(tags={"dagster/parent_run_id": run}), "the run is started again", 90)
+    deployment.ended(again[0].run_id, 150)
+    return Troubled(run, again[0].run_id)
+
+
+def test_a_run_whose_worker_is_evicted_says_so_and_is_started_again(deployment: Deployment, troubled: Troubled) -> None:
+    assert deployment.ended(troubled.evicted).status == dg.DagsterRunStatus.FAILURE
+    assert "The node was low on resource: memory" in deployment.said(troubled.evicted)
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        "normalized_audio: .*needed more memory than its limit of 20Mi and was killed",
+        "transcript_exports: .*no node that takes pods carries caseprep.io/pool=nowhere",
+        "transcript_catalog: .*its image nobody/has-this:1 cannot be pulled",
+    ],
+)
+def test_a_step_that_cannot_run_fails_with_a_reason(deployment: Deployment, troubled: Troubled, why: str) -> None:
+    assert deployment.ended(troubled.again).status == dg.DagsterRunStatus.FAILURE
+    assert re.search(why, deployment.said(troubled.again)), deployment.said(troubled.again)
+
+
+def test_nothing_is_left_that_could_still_begin(deployment: Deployment, troubled: Troubled) -> None:
+    def left() -> list[str]:
+        return [
+            pod["metadata"]["name"]
+            for run in (troubled.evicted, troubled.again)
+            for pod in deployment.cluster.pods(dagster__run_id=run)
+            if pod["status"]["phase"] in ("Pending", "Running")
+        ]
+
+    until(lambda: not left(), "no pod of the failed runs is left", 30)
+
+
+def test_no_word_of_a_transcript_is_in_a_log(deployment: Deployment, uploaded: Uploaded) -> None:
+    client, prefix = deployment.s3.client(), "some/prefix/exports/"
+    keys = [each["Key"] for each in client.list_objects_v2(Bucket=deployment.s3.bucket, Prefix=prefix)["Contents"]]
+    (document,) = [key for key in keys if key.endswith("transcript.json")]
+    transcript = json.loads(client.get_object(Bucket=deployment.s3.bucket, Key=document)["Body"].read())
+    said = [" ".join(word["text"] for word in each["words"][:4]) for each in transcript["utterances"]]
+    logs = "\n".join(path.read_text(errors="replace") for path in deployment.cluster.folder.glob("pods/*/log"))
+    assert said
+    assert logs
+    assert not [line for line in said if line in logs]
