@@ -40,7 +40,7 @@ demo: .venv/.installed
 
 test: .venv/.installed .tools/checks/.installed
 	@echo '==> Running the tests'
-	@$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
+	@$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 
 lint: .venv/.installed
 	@echo '==> ruff, mypy, import rules'

@@ -61,7 +61,6 @@ def transcription(model: Model, files: Sequence[Path], device: str) -> Result:
 
     from caseprep_pipelines.speech.transcriber import TranscribeOptions
     from caseprep_pipelines.speech.transcription import Job, transcribe_many
-    from caseprep_pipelines.speech.voice_activity import heard_together
     from caseprep_pipelines.speech.whisper import load_transcriber
 
     identity = ModelIdentity(name="made", digest="0" * 64, clip_seconds=model.clip_seconds)
@@ -77,7 +76,7 @@ def transcription(model: Model, files: Sequence[Path], device: str) -> Result:
         ):
             if isinstance(outcome.result, Exception):
                 raise outcome.result
-            windows += sum(len(heard_together(one.clips, model.clip_seconds)) for one in outcome.result.channels)
+            windows += sum(len(one.clips) for one in outcome.result.channels)
 
     peer = BatchedInferencePipeline(
         WhisperModel(str(model.path), device=device, compute_type=engine.model.compute_type, local_files_only=True)

@@ -1,5 +1,6 @@
 """The partition set: one recording is one partition. Keys are made by `storage.keys`, never here."""
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -46,3 +47,13 @@ def _add(partition_set: str, instance: dg.DagsterInstance, keys: list[str]) -> N
                 raise
         else:
             return
+
+
+def partitions_of_run(tags: Mapping[str, str], order: Sequence[str], position: Mapping[str, int]) -> Sequence[str]:
+    """The partitions that a run with these tags is about; `position` is the place of each in `order`, the order of
+    registration. None where the run's own are not among them."""
+    first = tags.get("dagster/asset_partition_range_start") or tags.get("dagster/partition", "")
+    last = tags.get("dagster/asset_partition_range_end") or first
+    if first not in position or last not in position:
+        return []
+    return order[position[first] : position[last] + 1]

@@ -18,6 +18,18 @@ HERE = Path(__file__).parent
 COMMAND = Path(sys.executable).parent / "caseprep"
 
 
+#: The files that take minutes: begun last, one of them would run alone while every other core has nothing to do.
+LONGEST = ("end_to_end/test_faults_kills.py", "cluster/test_runs.py", "deploy/test_images.py", "end_to_end/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        name = item.path.relative_to(HERE).as_posix()
+        return next((at for at, start in enumerate(LONGEST) if name.startswith(start)), len(LONGEST))
+
+    items.sort(key=place)
+
+
 @pytest.fixture(autouse=True)
 def no_outside_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):

@@ -119,6 +119,10 @@ def test_an_upload_finds_a_slot_whatever_backfill_and_archive_have_queued(queue:
 # What is started again
 
 
+def said(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:
+    return [entry.dagster_event_type.value for entry in instance.all_logs(run.run_id) if entry.dagster_event_type]
+
+
 class Worked:
     """Runs of `killed_workers`, launched by the daemon's code in processes of their own."""
 
@@ -156,7 +160,10 @@ class Worked:
             if runs and all(each.is_finished and not each.is_complete_and_waiting_to_retry for each in runs):
                 return runs
             time.sleep(0.1)
-        raise AssertionError("the runs did not end")
+        raise AssertionError(
+            "the runs did not end: "
+            + "; ".join(f"{run.status} {run.tags.get('dagster/will_retry')} {said(self.instance, run)}" for run in runs)
+        )
 
     def times_begun(self) -> list[int]:
         return [self.keys.index(line) for line in self.begun.read_text().split()]

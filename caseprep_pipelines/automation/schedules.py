@@ -10,6 +10,9 @@ from caseprep_pipelines.settings import Settings
 #: Unfinished work of that age belongs to nobody: no upload takes so long, and what was interrupted was driven again.
 LEFT_OVER_AFTER = timedelta(days=14)
 
+#: Where else a writer that is killed leaves the part that nobody reads. Not `incoming/`: that is the users'.
+ALSO_SWEPT = ("exports/", "originals/", "results/", "checkpoints/")
+
 
 def report_schedule(report: dg.AssetsDefinition) -> dg.ScheduleDefinition:
     """The archive report, early every day."""
@@ -32,14 +35,15 @@ def sweep_schedule(settings: Settings) -> dg.ScheduleDefinition:
 
         pipeline = context.resources.pipeline
         unfinished = pipeline.products.sweep_unfinished(LEFT_OVER_AFTER)
+        unfinished += sum(pipeline.objects.sweep_unfinished(prefix, LEFT_OVER_AFTER) for prefix in ALSO_SWEPT)
         parts = sweep(pipeline.objects, LEFT_OVER_AFTER)
         context.log.info(f"{unfinished} objects of unfinished versions and {parts} parts of unfinished work removed")
 
     @dg.job(
         name="sweep",
         description=(
-            "Removes what killed attempts left under derived/ and checkpoints/ and nobody took up for two weeks. "
-            "Originals and whole versions are never touched."
+            "Removes what killed attempts left unfinished and nobody took up for two weeks. "
+            "Originals, exports and whole versions are never touched."
         ),
     )
     def sweep_job() -> None:

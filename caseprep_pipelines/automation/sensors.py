@@ -160,6 +160,8 @@ def claimed(
 def partitions_in_flight(instance: dg.DagsterInstance, partition_set: str, order: Sequence[str]) -> set[str]:
     """The partitions that queued or running runs are about, and those that the daemon is about to start again because
     their process died."""
+    from caseprep_pipelines.partitions import partitions_of_run
+
     position = {partition: index for index, partition in enumerate(order)}
     flying: set[str] = set()
     died = dg.RunsFilter(
@@ -169,10 +171,7 @@ def partitions_in_flight(instance: dg.DagsterInstance, partition_set: str, order
     )
     again = [run for run in instance.get_runs(filters=died) if run.is_complete_and_waiting_to_retry]
     for run in (*again, *instance.get_runs(filters=dg.RunsFilter(statuses=_IN_FLIGHT))):
-        first = run.tags.get("dagster/asset_partition_range_start") or run.tags.get("dagster/partition")
-        last = run.tags.get("dagster/asset_partition_range_end") or first
-        if first in position and last in position:
-            flying.update(order[position[first] : position[last] + 1])
+        flying.update(partitions_of_run(run.tags, order, position))
     return flying
 
 

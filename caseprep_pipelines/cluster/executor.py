@@ -16,7 +16,9 @@ from dagster._core.execution.plan.objects import StepFailureData
 from dagster._core.executor.step_delegating import CheckStepHealthResult, StepHandler, StepHandlerContext
 from dagster_shared.error import SerializableErrorInfo
 
+from caseprep_pipelines.cluster.placement import priority_class
 from caseprep_pipelines.cluster.pods import Condition, State, condition, since
+from caseprep_pipelines.partitions import partitions_of_run
 from caseprep_pipelines.settings import Settings
 
 if TYPE_CHECKING:
@@ -91,6 +93,7 @@ class ExplainedSteps(StepHandler):
         if not self._cleared:
             self._cleared = True
             self._stop_steps_of_the_run_before(step_handler_context)
+        self._give_priority(step_handler_context)
         return self._inner.launch_step(step_handler_context)
 
     def terminate_step(self, step_handler_context: StepHandlerContext) -> Iterator[DagsterEvent]:
@@ -150,13 +153,44 @@ class ExplainedSteps(StepHandler):
             context.instance.report_engine_event(line, context.dagster_run, step_key=_step(context))
 
     def _give_up(self, context: StepHandlerContext, why: str) -> CheckStepHealthResult:
-        """Fails the step at once: begun again, it would end the same way."""
+        """Fails the step at once: begun again, it would end the same way. It counts as a fault of its recordings, so
+        that the sensors wait before they drive them again, longer each time.
+        """
+        self._count_faults(context, why)
         error = SerializableErrorInfo(f"Step {_step(context)}: {why}", stack=[], cls_name=None)
         DagsterEvent.step_failure_event(
             context.get_step_context(_step(context)), StepFailureData(error=error, user_failure_data=None)
         )
         # the executor reads the failure from the log like any other
         return CheckStepHealthResult.healthy()
+
+    def _give_priority(self, context: StepHandlerContext) -> None:
+        """Tags of a run do not reach its steps' pods; what Dagster takes from the executor's configuration does."""
+        wanted = priority_class(context.dagster_run.tags.get("dagster/priority", "0"))
+        of_step = self._inner._per_step_k8s_config.setdefault(context.get_step_context(_step(context)).step.op_name, {})
+        of_step.setdefault("pod_spec_config", {}).setdefault("priority_class_name", wanted)
+
+    def _count_faults(self, context: StepHandlerContext, why: str) -> None:
+        from caseprep_pipelines.assets import STAGES
+        from caseprep_pipelines.catalog import progress
+        from caseprep_pipelines.catalog.database import open_catalog
+        from caseprep_pipelines.catalog.loading import record_fault
+
+        # an asset's step is its key, the parts joined by two underscores
+        stage = _step(context).rpartition("__")[2]
+        if stage not in {each.name for each in STAGES}:
+            return
+        run = context.dagster_run
+        order = context.instance.get_dynamic_partitions(self._settings.partition_set)
+        mine = partitions_of_run(run.tags, order, {partition: at for at, partition in enumerate(order)})
+        catalog = open_catalog(self._settings.catalog_url, migrate=False)
+        try:
+            made = progress.made_by_run(catalog, stage, mine, run.run_id)
+            for partition in mine:
+                if partition not in made:
+                    record_fault(catalog, partition, stage, "Fault", why)
+        finally:
+            catalog.close()
 
     def _stop_steps_of_the_run_before(self, context: StepHandlerContext) -> None:
         """A run that is started in place of one whose worker was lost ends what that one left running: steps that

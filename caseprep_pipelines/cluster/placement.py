@@ -22,7 +22,7 @@ GPU_TAINT = {"key": "nvidia.com/gpu", "operator": "Equal", "value": "present", "
 AZURE_SPOT_TAINT = {
     "key": "kubernetes.azure.com/scalesetpriority", "operator": "Equal", "value": "spot", "effect": "NoSchedule"
 }  # fmt: skip
-PRIORITY_CLASS = "caseprep-normal"
+PRIORITY_CLASS, RUSH_CLASS, ARCHIVE_CLASS = "caseprep-normal", "caseprep-rush", "caseprep-archive"
 
 #: The only places that a pod can write to; both vanish with it.
 WORK_MOUNT, SHARED_MEMORY_MOUNT = "/tmp", "/dev/shm"  # noqa: S108 - a volume of the pod's own
@@ -49,6 +49,12 @@ DISK_REQUEST = 8
 def op_tags(settings: Settings, *, gpu: bool = False) -> dict[str, Any]:
     """The tags that place a step; none where steps do not run in pods."""
     return {TAG: step_config(settings, gpu)} if settings.executor == "kubernetes" else {}
+
+
+def priority_class(priority: str) -> str:
+    """Of a run's pods, by the run's priority in Dagster's queue: what goes first there goes first on the nodes."""
+    number = int(priority) if priority.removeprefix("-").isdigit() else 0
+    return RUSH_CLASS if number > 0 else ARCHIVE_CLASS if number < 0 else PRIORITY_CLASS
 
 
 def step_config(settings: Settings, gpu: bool) -> dict[str, Any]:

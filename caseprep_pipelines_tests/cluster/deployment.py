@@ -104,7 +104,7 @@ class Deployment:
                 lines.append(f"{event.step_key}: {error.message}" if error else "")
         return "\n".join(lines)
 
-    def launch(self, partition: str, steps: dict[str, Json]) -> str:
+    def launch(self, partition: str, steps: dict[str, Json], priority: int = 0) -> str:
         """Asks for a run of some assets, as the UI does, each with something else that its step asks Kubernetes for."""
         from dagster_graphql.client.query import LAUNCH_PIPELINE_EXECUTION_MUTATION
         from dagster_graphql.test.utils import execute_dagster_graphql
@@ -117,7 +117,12 @@ class Deployment:
                 "assetSelection": [{"path": [name]} for name in steps],
             },
             "runConfigData": {"execution": {"config": {"per_step_k8s_config": steps}}},
-            "executionMetadata": {"tags": [{"key": "dagster/partition", "value": partition}]},
+            "executionMetadata": {
+                "tags": [
+                    {"key": "dagster/partition", "value": partition},
+                    {"key": "dagster/priority", "value": str(priority)},
+                ]
+            },
         }
         with self.location() as (request, _):
             answer = execute_dagster_graphql(request, LAUNCH_PIPELINE_EXECUTION_MUTATION, {"executionParams": wanted})

@@ -25,6 +25,8 @@ from typing import Any
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _NEWNS, _NEWUSER = 0x00020000, 0x10000000
 _PDEATHSIG = 1
+#: The project and what it stands on.
+IMAGE = (str(Path(__file__).resolve().parents[2]), sys.prefix)
 _RDONLY, _REMOUNT, _BIND, _REC, _PRIVATE = 1, 32, 4096, 16384, 1 << 18
 
 
@@ -119,6 +121,15 @@ def files(root: Path, mounts: list[dict[str, Any]], read_only: bool) -> None:
     """Gives this process files of its own: the machine's and, in their places, the mounts (`path`, `source`,
     `read_only`). `root` is an empty folder. Raises `OSError` where the system does not let us.
     """
+    # the image itself, which a mount must not hide where all this happens to lie under its place, such as /tmp
+    mounts = [
+        *mounts,
+        *(
+            {"path": place, "source": place, "read_only": True}
+            for place in IMAGE
+            if any(Path(mount["path"]) in Path(place).parents for mount in mounts)
+        ),
+    ]
     user, group = os.getuid(), os.getgid()
     _checked(_LIBC.unshare(_NEWNS | (0 if user == 0 else _NEWUSER)))
     if user != 0:

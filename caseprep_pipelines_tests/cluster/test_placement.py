@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from caseprep_pipelines.cluster.placement import TAG, op_tags
+from caseprep_pipelines.cluster.placement import TAG, op_tags, priority_class
 from caseprep_pipelines.definitions import build_defs
 from caseprep_pipelines.errors import ConfigurationError
 from caseprep_pipelines.settings import Settings, read_settings
@@ -116,3 +116,16 @@ def test_models_come_from_a_volume_or_from_an_image(tmp_path: Path) -> None:
 def test_what_cannot_work_is_refused_with_its_variable(tmp_path: Path, overrides: dict[str, object], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         settings_of(tmp_path, **overrides)
+
+
+@pytest.mark.parametrize(
+    ("priority", "wanted"),
+    [
+        ("10", "caseprep-rush"),
+        ("0", "caseprep-normal"),
+        ("-10", "caseprep-archive"),
+        ("somebody's own", "caseprep-normal"),
+    ],
+)
+def test_pods_have_the_priority_of_their_run(priority: str, wanted: str) -> None:
+    assert priority_class(priority) == wanted

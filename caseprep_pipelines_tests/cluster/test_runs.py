@@ -15,7 +15,7 @@ import dagster as dg
 import kubernetes_validate
 import pytest
 
-from caseprep_pipelines.catalog import loading, registry
+from caseprep_pipelines.catalog import loading, progress, registry
 from caseprep_pipelines.catalog.database import open_catalog
 from caseprep_pipelines_tests.cluster.deployment import GPU, Deployment, running_deployment
 from caseprep_pipelines_tests.cluster.kubernetes_server import Json, until
@@ -183,6 +183,7 @@ def troubled(deployment: Deployment, uploaded: Uploaded) -> Troubled:
             "transcript_exports": {"pod_spec_config": {"node_selector": {"caseprep.io/pool": "nowhere"}}},
             "transcript_catalog": {"container_config": {"image": "nobody/has-this:1"}},
         },
+        priority=10,
     )
     until(lambda: len(deployment.cluster.pods(dagster__run_id=run)) == 4, "the run and its steps have pods", 60)
     pods = deployment.cluster.pods(dagster__run_id=run)
@@ -210,6 +211,30 @@ def test_a_run_whose_worker_is_evicted_says_so_and_is_started_again(deployment: 
 def test_a_step_that_cannot_run_fails_with_a_reason(deployment: Deployment, troubled: Troubled, why: str) -> None:
     assert deployment.ended(troubled.again).status == dg.DagsterRunStatus.FAILURE
     assert re.search(why, deployment.said(troubled.again)), deployment.said(troubled.again)
+
+
+def test_a_step_that_was_given_up_waits_like_any_fault(
+    deployment: Deployment, uploaded: Uploaded, troubled: Troubled
+) -> None:
+    deployment.ended(troubled.again)
+    catalog = open_catalog(deployment.catalog_url)
+    found = progress.faults(catalog, [uploaded.partitions[TWO_CHANNELS]])[uploaded.partitions[TWO_CHANNELS]]
+    catalog.close()
+    assert set(found) == {"normalized_audio", "transcript_exports", "transcript_catalog"}
+
+
+def test_what_goes_first_in_the_queue_goes_first_on_the_nodes(
+    deployment: Deployment, uploaded: Uploaded, troubled: Troubled
+) -> None:
+    def classes(run: str) -> set[str]:
+        return {
+            job["spec"]["template"]["spec"]["priorityClassName"]
+            for job in deployment.cluster.created
+            if job["metadata"]["labels"].get("dagster/run-id") == run and "dagster/op" in job["metadata"]["labels"]
+        }
+
+    assert classes(uploaded.runs[TWO_CHANNELS]) == {"caseprep-normal"}
+    assert classes(troubled.again) == {"caseprep-rush"}
 
 
 def test_nothing_is_left_that_could_still_begin(deployment: Deployment, troubled: Troubled) -> None:
