@@ -21,7 +21,7 @@ from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import Queued
 from caseprep_pipelines.automation.archive_sensor import ARCHIVE_PRIORITY
 from caseprep_pipelines.automation.sensors import PRIORITY, RUSH_PRIORITY
 from caseprep_pipelines.catalog import progress, registry
-from caseprep_pipelines.embedded import open_instance
+from caseprep_pipelines.embedded import fail_dead_runs, open_instance
 from caseprep_pipelines.partitions import add_partitions
 from caseprep_pipelines.resources.pipeline import Pipeline
 from caseprep_pipelines.settings import read_settings
@@ -155,6 +155,10 @@ class Worked:
         deadline = time.monotonic() + 300
         while time.monotonic() < deadline:
             self.tick()
+            if time.monotonic() > deadline - 240:
+                # who watches the processes is Dagster's code server; where a busy machine kept it from saying that one
+                # died, whoever opens the state directory next does
+                fail_dead_runs(self.instance)
             group = self.instance.get_run_group(run.run_id)
             runs = sorted(group[1] if group else [], key=lambda run: int(run.tags.get("dagster/retry_number", 0)))
             if runs and all(each.is_finished and not each.is_complete_and_waiting_to_retry for each in runs):
