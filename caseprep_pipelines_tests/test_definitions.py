@@ -58,7 +58,7 @@ def test_every_stages_batch_is_a_setting(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ("raw_transcript=51", "raw_transcript and speaker_turns would both have 51"),
+        ("raw_transcript=40", "raw_transcript and speaker_turns would both have 40"),
         ("transcripts=7", "no stage transcripts"),
         ("raw_transcript=0", "raw_transcript=100"),
         ("raw_transcript", "raw_transcript=100"),

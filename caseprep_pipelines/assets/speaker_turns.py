@@ -163,7 +163,7 @@ STAGE = Stage(
         "has a channel, the channel is the speaker. With RTTM and a picture of waveform, speech, speakers and flags."
     ),
     kinds=frozenset({"json", "pyannote", "gpu"}),
-    batch=51,  # what one run of raw_transcript, of 50, leaves at once stays one run here
+    batch=40,
     matter_fields=("min_speakers", "max_speakers"),
     shaped_by=shaped_by,
     gpu=True,
