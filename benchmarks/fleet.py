@@ -27,7 +27,7 @@ def run() -> Result:
     steady = simulate(archive, stages, dict(shipped()), four, SEED)
     took = time.perf_counter() - started
     reclaimed = simulate(archive, stages, dict(shipped()), replace(four, reclaim_every=600, notice_seconds=30), SEED)
-    few = simulate(archive, stages, dict(shipped()), replace(four, most_runs=6, archive_runs=2), SEED)
+    few = simulate(archive, stages, dict(shipped()), replace(four, most_runs=8, archive_runs=4), SEED)
     draw(stages, dict(shipped()))
     return Result(
         figures={

@@ -91,9 +91,9 @@ def queue(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Queu
 
 
 def test_a_matter_in_a_rush_goes_before_uploads_and_uploads_before_the_archive(queue: Queue) -> None:
-    for number in range(6):
+    for number in range(8):
         queue.add(f"running {number}", UPLOAD)
-    assert len(queue.tick()) == 6
+    assert len(queue.tick()) == 8
     for name, tags in (("archive", ARCHIVE), ("upload", UPLOAD), ("rush", RUSH)):
         queue.add(name, tags)
     assert queue.tick() == []
