@@ -8,6 +8,8 @@ export UV_PYTHON_DOWNLOADS := never
 # one thread for each library's own pool: two cores shared by several pools are slower than one each
 export OMP_NUM_THREADS ?= 1
 export DAGSTER_DISABLE_TELEMETRY := 1
+# where this is set, as in many containers, each of the hundreds of processes of a test run compiles all that it imports
+unexport PYTHONDONTWRITEBYTECODE
 export PYANNOTE_METRICS_ENABLED := 0
 
 .PHONY: help demo test dev lint format lock image-packages schemas bench deploy-check clean
@@ -30,7 +32,7 @@ $(UV):
 .venv/.installed: requirements.lock pyproject.toml | $(UV)
 	@echo '==> Installing the locked packages into .venv (several GB the first time)'
 	@test -x $(BIN)/python || $(UV) venv --quiet --python $$(command -v $(PYTHON)) .venv
-	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(UV) pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from caseprep_pipelines.speech.engines import usable_cores
+
 pytest_plugins = ["caseprep_pipelines_tests.postgres_server", "caseprep_pipelines_tests.s3_server"]
 
 HERE = Path(__file__).parent
@@ -20,6 +22,11 @@ COMMAND = Path(sys.executable).parent / "caseprep"
 
 #: The files that take minutes: begun last, one of them would run alone while every other core has nothing to do.
 LONGEST = ("end_to_end/test_faults_kills.py", "cluster/test_runs.py", "deploy/test_images.py", "end_to_end/")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: some tests wait for servers, pods and browsers for most of their time."""
+    return usable_cores() + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -69,6 +69,8 @@ def killable_worker(folder: Path, environment: dict[str, str]) -> Iterator[Worke
 
 
 def main() -> None:
+    import dagster._core.storage.legacy_storage
+    import dagster._core.storage.sqlite_storage  # noqa: F401
     import faster_whisper  # noqa: F401
 
     import caseprep_pipelines.cli

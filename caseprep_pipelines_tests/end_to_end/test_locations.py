@@ -26,6 +26,7 @@ from caseprep_pipelines.automation.windows import Night
 from caseprep_pipelines.catalog import registry
 from caseprep_pipelines.definitions import build_defs
 from caseprep_pipelines.demo import demo_recordings
+from caseprep_pipelines.embedded import open_instance
 from caseprep_pipelines.resources.pipeline import Pipeline
 from caseprep_pipelines.settings import read_settings
 from caseprep_pipelines_tests.conftest import environment
@@ -104,7 +105,10 @@ def test_the_page_s_workspace_shows_two_archives_side_by_side(tmp_path: Path) ->
         workspace = workspace.replace(said, str(port))
     file.write_text(workspace)
     home = tmp_path / "dagster"
-    home.mkdir()
+    # as on the page, the instance is there: of three processes that make Dagster's SQLite tables at once two fail
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DAGSTER_HOME", str(home))
+        open_instance(home).dispose()
     with ExitStack() as running:
         for (said, own), port in zip(documented().items(), ports, strict=True):
             # the page's bucket and database are folders here
