@@ -25,8 +25,9 @@ def peers() -> Path:
         print(f"installing the programs that are compared into {home}", file=sys.stderr)
         for command in (
             [uv, "venv", "--no-config", "--clear", "--quiet", "--python", sys.executable, str(home)],
-            [uv, "pip", "sync", "--no-config", "--quiet", "--require-hashes", "--python", str(commands / "python"),
-             str(LOCK)],
+            # compiled, as our own packages are: else the time to start would be another
+            [uv, "pip", "sync", "--no-config", "--quiet", "--compile-bytecode", "--require-hashes", "--python",
+             str(commands / "python"), str(LOCK)],
         ):  # fmt: skip
             done = subprocess.run(command, check=False, capture_output=True, text=True)
             if done.returncode:

@@ -161,7 +161,9 @@ class Worked:
                 fail_dead_runs(self.instance)
             group = self.instance.get_run_group(run.run_id)
             runs = sorted(group[1] if group else [], key=lambda run: int(run.tags.get("dagster/retry_number", 0)))
-            if runs and all(each.is_finished and not each.is_complete_and_waiting_to_retry for each in runs):
+            # a failed run's tag, which says whether another takes its place, comes a moment after its status
+            settled = all(each.is_success or "dagster/will_retry" in each.tags for each in runs)
+            if runs and settled and not any(each.is_complete_and_waiting_to_retry for each in runs):
                 return runs
             time.sleep(0.1)
         raise AssertionError(

@@ -183,14 +183,16 @@ def clip_frames(speech: Sequence[tuple[int, int]], probabilities: Frames, limit:
 
     Every stretch of speech is padded on both sides, up to the middle of the silence between two. A stretch that is
     longer than a clip is cut where speech is least likely in the second half of what a clip can hold. Neighbours
-    share a clip while they fit and no pause is longer than `MAX_PAUSE_SHARE` of it; where a clip is full, it ends at
-    the longest silence in its last third.
+    share a clip while they fit and no pause is longer than `MAX_PAUSE_SHARE` of it. Where a clip is full, it ends in
+    its last third at a silence after which the rest needs the fewest clips, for Whisper takes as long for a short one
+    as for a full one; at the longest of those.
     """
     pieces = [part for piece in _padded(speech, len(probabilities)) for part in _cut(piece, probabilities, limit)]
     clips: list[tuple[int, int]] = []
+    fewest = _fewest_clips(pieces, limit)
     first = 0
     while first < len(pieces):
-        last = _last_in_clip(pieces, first, limit)
+        last = _last_in_clip(pieces, first, limit, fewest)
         clips.append((pieces[first].start, pieces[last].end))
         first = last + 1
     return clips
@@ -242,18 +244,38 @@ def _cut(piece: _Piece, probabilities: Frames, limit: int) -> Iterator[_Piece]:
     yield piece
 
 
-def _last_in_clip(pieces: Sequence[_Piece], first: int, limit: int) -> int:
-    start, last = pieces[first].start, first
-    while last + 1 < len(pieces):
-        if pieces[last].silence_after > limit * MAX_PAUSE_SHARE:
-            return last
-        if pieces[last + 1].end - start > limit:
-            break
+def _fewest_clips(pieces: Sequence[_Piece], limit: int) -> list[int]:
+    """How many clips the pieces from each place on need at least."""
+    fewest = [0] * (len(pieces) + 1)
+    for first in reversed(range(len(pieces))):
+        fewest[first] = 1 + fewest[_furthest(pieces, first, limit) + 1]
+    return fewest
+
+
+def _furthest(pieces: Sequence[_Piece], first: int, limit: int) -> int:
+    """The last piece that can share a clip with the first."""
+    last = first
+    while (
+        last + 1 < len(pieces)
+        and pieces[last + 1].end - pieces[first].start <= limit
+        and not _parts(pieces[last], limit)
+    ):
         last += 1
-    else:
-        return last
-    late = [at for at in range(first, last + 1) if 3 * (pieces[at].end - start) >= 2 * limit] or [last]
-    return max(late, key=lambda at: (pieces[at].silence_after, at))
+    return last
+
+
+def _parts(piece: _Piece, limit: int) -> bool:
+    return piece.silence_after > limit * MAX_PAUSE_SHARE
+
+
+def _last_in_clip(pieces: Sequence[_Piece], first: int, limit: int, fewest: Sequence[int]) -> int:
+    furthest = _furthest(pieces, first, limit)
+    if furthest + 1 == len(pieces) or _parts(pieces[furthest], limit):
+        return furthest
+    start = pieces[first].start
+    late = [at for at in range(first, furthest + 1) if 3 * (pieces[at].end - start) >= 2 * limit] or [furthest]
+    # where a long stretch had to be cut there is no silence: only where there is none else
+    return max(late, key=lambda at: (pieces[at].silence_after > 0, -fewest[at + 1], pieces[at].silence_after, at))
 
 
 def _framed(samples: Samples) -> Samples:

@@ -37,6 +37,9 @@ D = TypeVar("D", bound=Document)
 #: What `made_by` says of everything that no person made or adopted.
 MACHINE = "machine"
 
+#: A version that was left without a manifest is gone on with for so long.
+TAKEN_UP_WITHIN = timedelta(days=7)
+
 _ROOT = "derived"
 _HEAD = "HEAD.json"
 _MANIFEST = "manifest.json"
@@ -328,7 +331,8 @@ class ProductStore:
     def sweep_unfinished(self, older_than: timedelta) -> int:
         """Removes what killed writers left: versions without a manifest, and the object store's own leftovers.
 
-        `older_than` must exceed the time that the slowest single upload takes. Returns how many objects went.
+        `older_than` must exceed `TAKEN_UP_WITHIN` and the time that the slowest upload of a version takes, unless
+        nobody writes. Returns how many objects went.
         """
         limit = datetime.now(UTC) - older_than
         swept = 0
@@ -367,6 +371,8 @@ class ProductStore:
         existing: Sequence[str],
     ) -> str:
         ordinal = int(existing[-1][:6]) if existing else 0
+        if existing and self._left_off(f"{home}{existing[-1]}/", manifest):
+            ordinal -= 1
         while True:
             ordinal += 1
             version = f"{ordinal:06d}-{manifest.digest[:12]}"
@@ -382,6 +388,16 @@ class ProductStore:
             except ObjectChanged:
                 continue  # the same files were stored at this moment with another fingerprint
             return version
+
+    def _left_off(self, folder: str, manifest: Manifest) -> bool:
+        """Whether a killed writer of the same files left its version without a manifest, so long ago at the most that
+        no sweep is about to take it. Its number is used then: a transcript that a text cites as its second version had
+        no first one otherwise, and the text differed from an undisturbed run's."""
+        if not folder.endswith(f"-{manifest.digest[:12]}/"):
+            return False
+        found = list(self.objects.list(folder))
+        names = {stat.name.rpartition("/")[2] for stat in found}
+        return _MANIFEST not in names and all(datetime.now(UTC) - stat.modified < TAKEN_UP_WITHIN for stat in found)
 
     def _advance(self, home: str, version: str, made_by: str) -> Head:
         """Points the head to `version` where `made_by` may; returns the head as it stands then."""

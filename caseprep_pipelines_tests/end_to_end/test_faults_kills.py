@@ -30,7 +30,7 @@ FURTHEST = 400
 #: What says when it was, or which attempt it was: everything else in the catalog is the same however often one began.
 _PASSING = {"registered_at", "partition_added_at", "loaded_at", "at", "run_id", "first_at", "last_at", "started",
             "wall_seconds", "cpu_seconds", "location", "entry_hash", "previous_hash", "once", "payload", "inputs",
-            "sequence", "id", "version"}  # fmt: skip
+            "sequence", "id"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,7 @@ class Archive:
         return ["transcribe", self.inputs, "--out", self.folder / "out", "--json"]
 
     def whole(self) -> dict[str, Path]:
-        """Folders of product versions by stage and recording, but for the registration's, which says when it was. A
-        version that was killed in the middle exists for nobody; its number is not given again."""
+        """Folders of product versions by stage and recording, but for the registration's, which says when it was."""
         derived = self.folder / "storage" / "derived"
         manifests = [path.relative_to(derived) for path in derived.rglob("manifest.json")]
         found = {f"{path.parts[0]}/{path.parts[1]}": derived / path.parent for path in manifests}
@@ -89,7 +88,7 @@ class Archive:
                     (
                         {key: value for key, value in row.items() if key not in _PASSING}
                         # the registration's document holds the time of the receipt
-                        | ({"digest": None} if row.get("stage") == "source_recording" else {})
+                        | ({"digest": None, "version": None} if row.get("stage") == "source_recording" else {})
                         for row in rows
                     ),
                     key=str,

@@ -96,6 +96,15 @@ def test_a_full_clip_ends_at_the_longest_silence_of_its_last_third() -> None:
     assert [(700 <= end <= 730) for _, end in clips] == [True, False]
 
 
+def test_a_clip_ends_at_a_shorter_silence_where_the_rest_then_needs_fewer_clips() -> None:
+    heard = np.full(1250, 0.99, dtype=np.float32)
+    for start, length in ((450, 30), (640, 10)):
+        heard[start : start + length] = 0.0
+    first, second = clip_frames(speech_frames(heard), heard, 650)
+    assert 640 <= first[1] <= 650
+    assert second == (first[1], 1250)
+
+
 def test_speech_goes_on_through_doubt_and_ends_in_silence() -> None:
     heard = np.array([0.1, 0.3, 0.5, 0.3, 0.3, 0.1, 0.1, 0.5] + [0.1] * 9 + [0.3, 0.9], dtype=np.float32)
     assert speech_frames(heard) == [(2, 8), (18, 19)]

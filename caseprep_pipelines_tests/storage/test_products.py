@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +17,13 @@ from caseprep_pipelines.errors import ConfigurationError, Fault
 from caseprep_pipelines.rejections import REMEDIES, Reason, Rejection
 from caseprep_pipelines.storage.document import Document
 from caseprep_pipelines.storage.objects import ObjectChanged, ObjectStore, open_store
-from caseprep_pipelines.storage.products import CorruptProduct, MissingProduct, ProductStore, ProductVersion
+from caseprep_pipelines.storage.products import (
+    TAKEN_UP_WITHIN,
+    CorruptProduct,
+    MissingProduct,
+    ProductStore,
+    ProductVersion,
+)
 
 KEY = "2024-cv-00123-0123456789ab"
 NO_TIME = timedelta(seconds=-1)
@@ -411,6 +418,8 @@ def test_a_writer_killed_between_any_two_steps_leaves_the_head_whole(
         assert again.is_head
         whole(products, {"new"}, tmp_path)
         assert len([found for found in products.versions("note", KEY) if found.digest == again.digest]) == 1
+        # no number is left out, as if nothing had happened
+        assert [found.version[:6] for found in products.versions("note", KEY)] == ["000001", "000002"][: 1 + earlier]
         products.sweep_unfinished(NO_TIME)
         whole(products, {"new"}, tmp_path)
         stored = [stat.name.split("/")[3] for stat in products.objects.list("derived/")]
@@ -529,6 +538,31 @@ for number in range(8):
     versions = products.versions("note", KEY)
     assert len({version.digest for version in versions}) == 24
     assert [version.is_head for version in versions] == [False] * (len(versions) - 1) + [True]
+
+
+def test_what_a_sweep_may_be_about_to_take_is_not_gone_on_with(tmp_path: Path, folder: Path) -> None:
+    products = ProductStore(open_store(str(tmp_path / "root")))
+    dying = Dying(products.objects, 3, effect=True)
+    with pytest.raises(Killed):
+        write(ProductStore(dying), "new", folder)  # type: ignore[arg-type]
+    left = [path for path in (tmp_path / "root/derived").rglob("*") if path.is_file()]
+    assert left
+    for path in left:
+        old = path.stat().st_mtime - TAKEN_UP_WITHIN.total_seconds()
+        os.utime(path, (old, old))
+    assert write(products, "new", folder).version[:6] == "000002"
+
+
+def test_two_who_write_the_same_at_once_make_one_version(tmp_path: Path, folder: Path) -> None:
+    """One finds the other's files without a manifest, and the other is done first."""
+    objects = open_store(str(tmp_path / "root"))
+    products = ProductStore(objects)
+    with pytest.raises(Killed):
+        write(ProductStore(Dying(objects, 3, effect=True)), "new", folder)  # type: ignore[arg-type]
+    between = Interleaved(objects, 2, lambda: write(products, "new", folder))
+    written = write(ProductStore(between), "new", folder)  # type: ignore[arg-type]
+    assert [found.version for found in products.versions("note", KEY)] == [written.version]
+    assert list(products.verify("note", KEY)) == []
 
 
 def test_only_what_is_unfinished_and_old_is_swept(products: ProductStore) -> None:
