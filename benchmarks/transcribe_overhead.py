@@ -1,5 +1,9 @@
-"""What `caseprep transcribe` costs on 50 one-minute recordings against the bare engines in one loop in one process."""
+"""What `caseprep transcribe` costs on 50 one-minute recordings against the bare engines in one loop in one process.
 
+The engines have a thread for every core.
+"""
+
+import os
 import sys
 import tempfile
 import time
@@ -22,15 +26,16 @@ def run() -> Result:
         folder = Path(name)
         (folder / "recordings").mkdir()
         files = write_calls(folder / "recordings", RECORDINGS, SECONDS)
+        threads = str(len(os.sched_getaffinity(0)))
         whisper = resolve_whisper("demo", folder / "models")
         pyannote = resolve_diarization("demo", folder / "models")
         engines = [
             sys.executable, "-c", ENGINES, str(whisper.path), str(pyannote.path), str(whisper.identity.clip_seconds),
-            "1", *map(str, files),
+            threads, *map(str, files),
         ]  # fmt: skip
         ours, bare = [], []
         for number in range(ROUNDS):
-            bare.append(run_watched(engines, environment)[0])
+            bare.append(run_watched(engines, environment | {"OMP_NUM_THREADS": threads})[0])
             with clean_environment(folder / str(number)) as own:
                 started = time.perf_counter()
                 run_watched(

@@ -386,7 +386,3 @@ def _finish(summary: list[dict[str, Any]], out: Path, as_json: bool) -> NoReturn
 
 def _print_json(value: object) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
-
-
-if __name__ == "__main__":
-    main()

@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from caseprep_pipelines import large_pages
 from caseprep_pipelines.assets import STAGES, batches
 from caseprep_pipelines.assets.archive_report import archive_report_asset
 from caseprep_pipelines.assets.stage import stage_asset
@@ -54,6 +55,7 @@ def _executor(settings: Settings) -> dg.ExecutorDefinition:
 @dg.definitions
 def defs() -> dg.Definitions:
     """The code location, from the environment's settings."""
+    large_pages.for_children()  # of which every run is one
     try:
         return build_defs()
     except ConfigurationError as error:

@@ -157,7 +157,7 @@ class Worked:
             self.tick()
             if time.monotonic() > deadline - 240:
                 # who watches the processes is Dagster's code server; where a busy machine kept it from saying that one
-                # died, whoever opens the state directory next does
+                # died, a sensor does at its next tick, or whoever opens the state directory next
                 fail_dead_runs(self.instance)
             group = self.instance.get_run_group(run.run_id)
             runs = sorted(group[1] if group else [], key=lambda run: int(run.tags.get("dagster/retry_number", 0)))

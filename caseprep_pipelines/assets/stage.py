@@ -363,8 +363,10 @@ def run_stage(context: dg.AssetExecutionContext, stage: Stage, pipeline: Pipelin
     from caseprep_pipelines.catalog.loading import record_fault
     from caseprep_pipelines.embedded import process_tags
 
-    # so that a machine that comes back after a power cut can tell that nobody works on the run any more
-    context.instance.add_run_tags(context.run.run_id, process_tags())
+    if pipeline.settings.executor == "in-process":
+        # so that a machine that comes back after a power cut can tell that nobody works on the run any more. A step's
+        # pod is only one process of its run's, and Kubernetes says what became of it
+        context.instance.add_run_tags(context.run.run_id, process_tags())
     keys = list(context.partition_keys)
     single = len(keys) == 1
     finished = (

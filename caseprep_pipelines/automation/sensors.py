@@ -159,9 +159,15 @@ def claimed(
 
 def partitions_in_flight(instance: dg.DagsterInstance, partition_set: str, order: Sequence[str]) -> set[str]:
     """The partitions that queued or running runs are about, and those that the daemon is about to start again because
-    their process died."""
+    their process died.
+
+    A run whose process is gone from this machine is failed first. Dagster's code server reports a process that died,
+    but on a busy machine it once did not, and the recordings of that run waited until somebody opened the state again.
+    """
+    from caseprep_pipelines.embedded import fail_dead_runs
     from caseprep_pipelines.partitions import partitions_of_run
 
+    fail_dead_runs(instance)
     position = {partition: index for index, partition in enumerate(order)}
     flying: set[str] = set()
     died = dg.RunsFilter(

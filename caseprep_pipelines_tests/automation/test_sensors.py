@@ -17,6 +17,7 @@ from caseprep_pipelines.automation.sensors import evaluate, partitions_in_flight
 from caseprep_pipelines.catalog import loading, progress, registry, waiting
 from caseprep_pipelines.catalog.database import Catalog
 from caseprep_pipelines.definitions import build_defs
+from caseprep_pipelines.embedded import process_tags
 from caseprep_pipelines.resources.pipeline import Pipeline
 from caseprep_pipelines.settings import read_settings
 from caseprep_pipelines_tests.catalog.conftest import catalog, catalog_url
@@ -91,6 +92,21 @@ def test_what_is_running_is_not_asked_for_again(pipeline: Pipeline, instance: dg
     assert requests(evaluate(pipeline, instance, LATER)) == []
     instance.report_run_canceled(run)
     assert len(requests(evaluate(pipeline, instance, LATER + waiting.CLAIM))) == 1
+
+
+def test_a_run_that_died_unnoticed_is_asked_for_again(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
+    upload(pipeline, 1)
+    evaluate(pipeline, instance, NOW)
+    (request,) = requests(evaluate(pipeline, instance, LATER))
+    run = start(instance, request)
+    instance.add_run_tags(run.run_id, process_tags())
+    assert requests(evaluate(pipeline, instance, LATER + waiting.CLAIM)) == []
+    # as if another process had this number by now
+    instance.add_run_tags(run.run_id, {"caseprep/process_started": "1"})
+    assert len(requests(evaluate(pipeline, instance, LATER + waiting.CLAIM))) == 1
+    failed = instance.get_run_by_id(run.run_id)
+    assert failed is not None
+    assert failed.status == dg.DagsterRunStatus.FAILURE
 
 
 def test_what_the_daemon_is_about_to_start_again_is_not_asked_for_too(

@@ -1,7 +1,8 @@
 """The graph on a cluster: uploads go through it as pods, and what befalls pods and nodes ends as a person expects.
 
-One deployment, as it ships, with one upload of two recordings, during which the GPU node of one step is emptied and
-that of another is lost; and then one run in which everything goes wrong. The tests look at what became of both.
+One deployment, as it ships. First an upload of two recordings, during which the GPU node of one step is emptied and
+that of its second attempt is lost; then the rest of the demo archive, during which the other GPU stage loses its node;
+and then one run in which everything goes wrong. The tests look at what became of all three.
 """
 
 import json
@@ -12,11 +13,14 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 import dagster as dg
+import jiwer
 import kubernetes_validate
 import pytest
 
+from caseprep_pipelines.assets import STAGES
 from caseprep_pipelines.catalog import loading, progress, registry
 from caseprep_pipelines.catalog.database import open_catalog
+from caseprep_pipelines.demo import demo_recordings
 from caseprep_pipelines_tests.cluster.deployment import GPU, Deployment, running_deployment
 from caseprep_pipelines_tests.cluster.kubernetes_server import Json, until
 from caseprep_pipelines_tests.postgres_server import PostgresServer
@@ -91,6 +95,49 @@ def uploaded(deployment: Deployment) -> Uploaded:
     return Uploaded(by_name, partitions, [first, second])
 
 
+@dataclass
+class WholeArchive:
+    partitions: dict[str, str]
+    """Of every recording that ships."""
+    runs: list[str]
+    """Those that took up the second upload."""
+    lost: str
+    """The one whose speakers were being told apart when the node was lost."""
+
+
+@pytest.fixture(scope="module")
+def archive(deployment: Deployment, uploaded: Uploaded) -> WholeArchive:
+    """Everything else that ships, in the same bucket."""
+    cluster, hold = deployment.cluster, deployment.holds / "speaker_turns"
+    before = {run.run_id for run in deployment.runs()}
+    hold.touch()
+    deployment.upload(*(demo.path.name for demo in demo_recordings() if demo.path.name not in uploaded.partitions))
+
+    def telling_apart() -> list[Json]:
+        pods = cluster.pods(dagster__op="speaker_turns")
+        return deployment.saved("speaker_turns") and [pod for pod in pods if pod["status"]["phase"] == "Running"]
+
+    (pod,) = until(telling_apart, "speakers are being told apart", 180)
+    cluster.add_node("gpu-4", pool="gpu", gpus=1)
+    cluster.lose_node(pod["spec"]["nodeName"])
+    hold.unlink()
+    catalog = open_catalog(deployment.catalog_url)
+    last, count = STAGES[-1].name, len(list(demo_recordings()))
+
+    def catalogued() -> bool:
+        keys = deployment.instance.get_dynamic_partitions("recordings")
+        return sum(last in stages for stages in progress.products(catalog, keys).values()) == count
+
+    until(catalogued, "all recordings are in the catalog", 300)
+    rows = registry.recordings(catalog, deployment.instance.get_dynamic_partitions("recordings"))
+    catalog.close()
+    runs = [run.run_id for run in deployment.runs() if run.run_id not in before]
+    for run in runs:
+        deployment.ended(run)
+    lost = pod["metadata"]["labels"]["dagster/run-id"]
+    return WholeArchive({row.name: partition for partition, row in rows.items()}, runs, lost)
+
+
 def running(deployment: Deployment, run: str, step: str) -> list[Json]:
     pods = deployment.cluster.pods(dagster__run_id=run, dagster__op=step)
     return [pod for pod in pods if pod["status"]["phase"] == "Running"]
@@ -121,13 +168,53 @@ def test_uploads_go_through_the_whole_graph_on_the_cluster(deployment: Deploymen
     assert set(rejected) == {uploaded.partitions[REJECTED]}
 
 
-def test_gpu_steps_run_on_gpu_nodes_and_no_others_do(deployment: Deployment, uploaded: Uploaded) -> None:
+def test_the_whole_demo_archive_ends_on_the_cluster_as_it_should(deployment: Deployment, archive: WholeArchive) -> None:
+    partitions, expected = archive.partitions, {demo.path.name: demo for demo in demo_recordings()}
+    assert partitions.keys() == expected.keys()
+    for run in archive.runs:
+        assert deployment.ended(run).status == dg.DagsterRunStatus.SUCCESS, deployment.said(run)
+    catalog = open_catalog(deployment.catalog_url)
+    rejected = loading.rejections(catalog, list(partitions.values()))
+    made = progress.products(catalog, list(partitions.values()))
+    catalog.close()
+    assert {name: set(made[partition]) for name, partition in partitions.items()} == {
+        name: {stage.name for stage in STAGES} for name in expected
+    }
+    assert {name for name, partition in partitions.items() if partition in rejected} == {
+        name for name, demo in expected.items() if demo.status == "rejected"
+    }
+    client, prefix = deployment.s3.client(), "some/prefix/exports/"
+    keys = [each["Key"] for each in client.list_objects_v2(Bucket=deployment.s3.bucket, Prefix=prefix)["Contents"]]
+    for name, demo in expected.items():
+        if demo.reference is None:
+            continue
+        (document,) = [key for key in keys if key.endswith("transcript.json") and f"/{partitions[name]}/" in key]
+        transcript = json.loads(client.get_object(Bucket=deployment.s3.bucket, Key=document)["Body"].read())
+        heard = " ".join(word["text"] for each in transcript["utterances"] for word in each["words"])
+        spoken = " ".join(said["words"] for said in json.loads(demo.reference.read_text()))
+        # those who speak at once may be told in another order
+        assert jiwer.wer(bare(spoken), bare(heard)) < 0.2, name
+
+
+def bare(text: str) -> str:
+    return " ".join("".join(letter for letter in word.casefold() if letter.isalnum()) for word in text.split())
+
+
+def test_speakers_too_are_told_apart_on_another_node_when_theirs_is_lost(
+    deployment: Deployment, archive: WholeArchive
+) -> None:
+    nodes = [pod.node for pod in placed(deployment) if (pod.run, pod.step) == (archive.lost, "speaker_turns")]
+    assert nodes == ["gpu-3", "gpu-4"]
+    assert "its pod is gone, as when its node is taken away" in deployment.said(archive.lost)
+
+
+def test_gpu_steps_run_on_gpu_nodes_and_no_others_do(deployment: Deployment, archive: WholeArchive) -> None:
     for pod in placed(deployment):
         assert pod.node.startswith("gpu" if pod.step in GPU_STAGES else "cpu"), pod
 
 
-def test_no_node_is_given_more_than_it_has(deployment: Deployment, uploaded: Uploaded) -> None:
-    """Both recordings want the one GPU at once."""
+def test_no_node_is_given_more_than_it_has(deployment: Deployment, archive: WholeArchive) -> None:
+    """All recordings want the one GPU at once."""
     assert all(total.get("nvidia.com/gpu", 0) <= 1 for _, _, total in deployment.cluster.history)
 
 
@@ -172,7 +259,7 @@ class Troubled:
 
 
 @pytest.fixture(scope="module")
-def troubled(deployment: Deployment, uploaded: Uploaded) -> Troubled:
+def troubled(deployment: Deployment, uploaded: Uploaded, archive: WholeArchive) -> Troubled:
     settings = deployment.cluster.objects["configmaps", "caseprep", "caseprep-settings"]["data"]
     settings["CASEPREP_PENDING_MINUTES"] = "0.3"
     little = {"memory": "20Mi"}
@@ -249,12 +336,14 @@ def test_nothing_is_left_that_could_still_begin(deployment: Deployment, troubled
     until(lambda: not left(), "no pod of the failed runs is left", 30)
 
 
-def test_no_word_of_a_transcript_is_in_a_log(deployment: Deployment, uploaded: Uploaded) -> None:
+def test_no_word_of_a_transcript_is_in_a_log(deployment: Deployment, archive: WholeArchive) -> None:
     client, prefix = deployment.s3.client(), "some/prefix/exports/"
     keys = [each["Key"] for each in client.list_objects_v2(Bucket=deployment.s3.bucket, Prefix=prefix)["Contents"]]
-    (document,) = [key for key in keys if key.endswith("transcript.json")]
-    transcript = json.loads(client.get_object(Bucket=deployment.s3.bucket, Key=document)["Body"].read())
-    said = [" ".join(word["text"] for word in each["words"][:4]) for each in transcript["utterances"]]
+    documents = [key for key in keys if key.endswith("transcript.json")]
+    said = []
+    for document in documents:
+        transcript = json.loads(client.get_object(Bucket=deployment.s3.bucket, Key=document)["Body"].read())
+        said += [" ".join(word["text"] for word in each["words"][:4]) for each in transcript["utterances"]]
     logs = "\n".join(path.read_text(errors="replace") for path in deployment.cluster.folder.glob("pods/*/log"))
     assert said
     assert logs

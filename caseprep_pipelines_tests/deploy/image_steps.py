@@ -91,11 +91,16 @@ class Image:
     prefix: Path
     """What is /opt/caseprep in the image."""
 
+    def installed(self, file: Path) -> Path:
+        """Where a file of the package lies in the image."""
+        return self.prefix / "lib" / python().name / "site-packages" / file.relative_to(ROOT)
+
     def command(self, arguments: Sequence[str], environment: dict[str, str]) -> list[str]:
         """The command as it would run in a pod: another user, a read-only root, nothing on the PATH but the image's."""
         variables = {
             "PATH": f"{self.prefix}/bin:/tools", "LANG": "C.UTF-8", "HOME": TMP, "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONUNBUFFERED": "1", "DAGSTER_DISABLE_TELEMETRY": "1", "PYANNOTE_METRICS_ENABLED": "0",
+            "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
             "DAGSTER_HOME": HOME, "CASEPREP_DAGSTER_HOME": HOME, "CASEPREP_STORAGE": f"{TMP}/storage", **environment,
         }  # fmt: skip
         if isolating() is not None:

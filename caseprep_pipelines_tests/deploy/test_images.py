@@ -25,7 +25,6 @@ from caseprep_pipelines_tests.deploy.image_steps import (
     Image,
     build,
     isolating,
-    python,
     python_bytes,
     run_steps,
     size,
@@ -99,9 +98,7 @@ def test_the_code_location_is_served(slim: Image, tmp_path: Path) -> None:
 def test_stages_run_and_one_that_needs_speech_says_so(slim: Image) -> None:
     """Through Dagster, which shows a step's output with `tail`, with child processes; then the first GPU stage."""
     call = next(demo.path for demo in demo_recordings() if demo.path.name == "roadside-camera.mp4")
-    packages = slim.prefix / "lib" / python().name / "site-packages"
-    recording = packages / call.relative_to(ROOT)
-    command = ["caseprep", "transcribe", str(recording), "--out", f"{TMP}/out", "--model", "demo"]
+    command = ["caseprep", "transcribe", str(slim.installed(call)), "--out", f"{TMP}/out", "--model", "demo"]
     done = slim.run([*command, "--diarization", "demo", "--json"])
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
@@ -175,7 +172,7 @@ def test_the_models_image_holds_models_that_are_as_pinned(slim: Image, tmp_path:
     store = tmp_path / "store"
     make_whisper(store / "tiny")
     environment = {**os.environ, "CASEPREP_MODELS_DIRECTORY": str(tmp_path / "models")}
-    caseprep = [slim.prefix / "bin/python", "-m", "caseprep_pipelines.cli"]
+    caseprep = [slim.prefix / "bin/python", "-m", "caseprep_pipelines"]
     fetched = subprocess.run(
         [*caseprep, "models", "fetch", "tiny", "--from", store], env=environment, capture_output=True, text=True
     )

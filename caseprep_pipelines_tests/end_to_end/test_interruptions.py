@@ -58,7 +58,7 @@ def test_two_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
     phone = next(demo.path for demo in demo_recordings() if demo.path.suffix == ".wav")
     running = [
         subprocess.Popen(
-            [sys.executable, "-m", "caseprep_pipelines.cli", "transcribe", str(path), "--out", str(out), "--json"],
+            [sys.executable, "-m", "caseprep_pipelines", "transcribe", str(path), "--out", str(out), "--json"],
             env=own, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
         for path, out in ((SHORT, tmp_path / "first"), (phone, tmp_path / "second"))
