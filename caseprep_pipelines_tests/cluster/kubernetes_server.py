@@ -47,6 +47,8 @@ from urllib.parse import parse_qs, urlsplit
 import psutil
 import yaml
 
+from caseprep_pipelines import large_pages
+
 Json = dict[str, Any]
 
 ADMIN = "system:admin"
@@ -493,6 +495,8 @@ class KubernetesServer:
             "HOSTNAME": pod["metadata"]["name"],
             "KUBERNETES_SERVICE_HOST": "127.0.0.1",
             "KUBERNETES_SERVICE_PORT": str(self.port),
+            # as in the images; without it `caseprep` starts itself anew, and this process is a fork of the image's
+            large_pages.VARIABLE: large_pages.LARGE,
         }
         for source in container.get("envFrom") or ():
             for part, kind in (("configMapRef", "configmaps"), ("secretRef", "secrets")):

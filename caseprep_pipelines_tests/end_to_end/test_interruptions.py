@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from caseprep_pipelines.demo import demo_recordings
 from caseprep_pipelines_tests.conftest import caseprep, environment
@@ -55,13 +56,15 @@ def assert_a_touched_product_is_named(own: dict[str, str], folder: Path) -> None
 
 def test_two_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
     own = environment(tmp_path)
-    phone = next(demo.path for demo in demo_recordings() if demo.path.suffix == ".wav")
+    phone, another = next(demo.path for demo in demo_recordings() if demo.path.suffix == ".wav"), tmp_path / "call.wav"
+    samples, rate = soundfile.read(phone)
+    soundfile.write(another, samples[: 12 * rate], rate)
     running = [
         subprocess.Popen(
             [sys.executable, "-m", "caseprep_pipelines", "transcribe", str(path), "--out", str(out), "--json"],
             env=own, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
-        for path, out in ((SHORT, tmp_path / "first"), (phone, tmp_path / "second"))
+        for path, out in ((SHORT, tmp_path / "first"), (another, tmp_path / "second"))
     ]  # fmt: skip
     for process in running:
         stdout, stderr = process.communicate(timeout=400)
