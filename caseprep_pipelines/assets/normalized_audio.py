@@ -3,7 +3,6 @@
 from caseprep_pipelines.assets.source_recording import limits, local_original
 from caseprep_pipelines.assets.stage import Made, Recording, Stage
 from caseprep_pipelines.audio.documents import NormalizedAudio, SourceRecording
-from caseprep_pipelines.audio.normalize import normalize
 from caseprep_pipelines.checks.outcome import Outcome
 
 #: How far the audio may be from what the container declares before a person should look, in seconds.
@@ -11,6 +10,8 @@ DURATION_PARITY_SECONDS = 0.5
 
 
 def make(recording: Recording) -> Made:
+    from caseprep_pipelines.audio.normalize import normalize
+
     source = recording.document("source_recording", SourceRecording)
     folder = recording.folder / "product"
     folder.mkdir()
