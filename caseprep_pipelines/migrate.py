@@ -14,6 +14,7 @@ def migrate() -> None:
     """Raises `ConfigurationError` where a database is unknown, refuses us or is newer than this code, else `Fault`."""
     import dagster as dg
 
+    from caseprep_pipelines.assets.stage import GPU_POOL
     from caseprep_pipelines.catalog.database import open_catalog
     from caseprep_pipelines.settings import read_settings
 
@@ -24,6 +25,11 @@ def migrate() -> None:
     try:
         with dg.DagsterInstance.get() as instance:
             instance.upgrade()
+            # of two runs that used a pool for the first time at once, Dagster failed one on PostgreSQL: its row is there
+            # before any run
+            limits = instance.event_log_storage
+            if GPU_POOL not in limits.get_concurrency_keys():
+                limits.initialize_concurrency_limit_to_default(GPU_POOL)
     except dg.DagsterInvariantViolationError as error:
         raise ConfigurationError(f"Dagster's instance cannot be opened: {str(error).splitlines()[0]}") from None
     except Exception as error:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, inspect
+from sqlalchemy import create_engine, inspect, text
 
 from caseprep_pipelines.catalog import migrations
 from caseprep_pipelines_tests.conftest import environment
@@ -43,6 +43,10 @@ def test_both_databases_get_their_tables_and_again_changes_nothing(
         done = migrate(own)
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("\n") == 2
+    engine = create_engine(dagster.replace("postgresql://", "postgresql+psycopg://"))
+    with engine.connect() as connection:
+        assert connection.scalars(text("SELECT concurrency_key FROM concurrency_limits")).all() == ["gpu"]
+    engine.dispose()
     for url, table in ((catalog, "recordings"), (dagster, "event_logs")):
         engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
         assert inspect(engine).has_table(table)

@@ -49,6 +49,9 @@ if TYPE_CHECKING:
 
 D = TypeVar("D", bound=Document)
 
+#: Dagster's pool of the stages that need a GPU.
+GPU_POOL = "gpu"
+
 #: How often a run asks again for what a fault left unfinished, and how many seconds it waits before the first time; it
 #: waits six times as long before the second, so that a database that is gone for a minute fails no run.
 FAULT_RETRIES = 2
@@ -609,7 +612,7 @@ def stage_asset(stage: Stage, settings: Settings, partitions: dg.PartitionsDefin
             ],
             output_required=False,
             io_manager_key="products",
-            pool="gpu" if stage.gpu else None,
+            pool=GPU_POOL if stage.gpu else None,
             op_tags={**({"caseprep/gpu": "true"} if stage.gpu else {}), **op_tags(settings, gpu=stage.gpu)},
             retry_policy=retry_policy(settings),
             required_resource_keys={"pipeline"},
