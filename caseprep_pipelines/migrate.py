@@ -25,8 +25,8 @@ def migrate() -> None:
     try:
         with dg.DagsterInstance.get() as instance:
             instance.upgrade()
-            # of two runs that used a pool for the first time at once, Dagster failed one on PostgreSQL: its row is there
-            # before any run
+            # of two runs that used a pool for the first time at once, Dagster failed one on PostgreSQL: its row is
+            # there before any run
             limits = instance.event_log_storage
             if GPU_POOL not in limits.get_concurrency_keys():
                 limits.initialize_concurrency_limit_to_default(GPU_POOL)
