@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from caseprep_pipelines import large_pages
 from caseprep_pipelines_tests.deploy.rendering import ROOT
 
 DOCKERFILE = ROOT / "deploy/docker/Dockerfile"
@@ -100,7 +101,7 @@ class Image:
         variables = {
             "PATH": f"{self.prefix}/bin:/tools", "LANG": "C.UTF-8", "HOME": TMP, "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONUNBUFFERED": "1", "DAGSTER_DISABLE_TELEMETRY": "1", "PYANNOTE_METRICS_ENABLED": "0",
-            "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+            large_pages.VARIABLE: large_pages.LARGE,
             "DAGSTER_HOME": HOME, "CASEPREP_DAGSTER_HOME": HOME, "CASEPREP_STORAGE": f"{TMP}/storage", **environment,
         }  # fmt: skip
         if isolating() is not None:
