@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -27,6 +28,14 @@ LONGEST = ("end_to_end/test_faults_kills.py", "cluster/test_runs.py", "deploy/te
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are cores: some tests wait for servers, pods and browsers for most of their time."""
     return usable_cores() + 1
+
+
+def pytest_configure() -> None:
+    """Children inherit what is ignored. Begun by a shell that ignores SIGTERM, two tests waited for ever for processes
+    that they had ended."""
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
