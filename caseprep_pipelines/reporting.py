@@ -117,11 +117,19 @@ def print_recordings(rows: list[dict[str, Any]]) -> None:
 
 def print_status(pipeline: "Pipeline", matter: str | None, only: "Standing | None") -> "dict[Standing, int]":
     """How many recordings stand how, which is also returned, and a screen of them: of more, those that failed or were
-    rejected."""
+    rejected. Before them what lies in `incoming/` and cannot be taken up."""
     from caseprep_pipelines.assets import STAGES
+    from caseprep_pipelines.automation.intake import misplaced
     from caseprep_pipelines.catalog import progress
+    from caseprep_pipelines.errors import Fault
 
     console = Console()
+    try:
+        not_taken = misplaced(pipeline)
+    except Fault as fault:
+        not_taken = [f"incoming/ cannot be looked at now: {fault}"]
+    for line in not_taken:
+        console.print(escape(line), highlight=False, soft_wrap=True)
     counts = progress.standings(pipeline.catalog, STAGES[-1].name, matter)
     total = sum(counts.values())
     if not total:

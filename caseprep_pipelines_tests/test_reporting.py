@@ -60,6 +60,12 @@ def test_few_recordings_are_all_shown(pipeline: Pipeline, capsys: pytest.Capture
     assert counts == {"done": 1, "waiting": 1, "failed": 1, "rejected": 1}
 
 
+def test_what_cannot_be_taken_up_is_named_before_all(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
+    pipeline.objects.write_bytes("incoming/2024-CV-1/a.wav", b"a")
+    reporting.print_status(pipeline, None, None)
+    assert capsys.readouterr().out.startswith("incoming/2024-CV-1/ is not taken up: ")
+
+
 def test_of_many_those_that_need_somebody_are_shown(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
     keys = register(pipeline, 200)
     for key in keys[:60]:

@@ -64,6 +64,23 @@ def take_new(pipeline: "Pipeline", now: datetime, seconds: float = SECONDS) -> I
     return take(pipeline, pipeline.objects.list(incoming(pipeline)), now, seconds)
 
 
+def misplaced(pipeline: "Pipeline") -> list[str]:
+    """Of each folder under `incoming/` that holds recordings and cannot be a matter's: which it is, why, and what to
+    do. Nothing in them is taken up.
+    """
+    from caseprep_pipelines.storage.keys import matter_id
+
+    lines, prefix = [], incoming(pipeline)
+    for folder in pipeline.objects.folders(prefix):
+        try:
+            matter_id(folder)
+        except ConfigurationError as error:
+            inside = f"{prefix}{folder}/"
+            if any(is_recording(stat.name.removeprefix(prefix)) for stat in pipeline.objects.list(inside)):
+                lines.append(f"{inside} is not taken up: {error}")
+    return lines
+
+
 def take(
     pipeline: "Pipeline",
     found: "Iterable[ObjectStat]",

@@ -125,7 +125,7 @@ def evaluate(
     if not requests:
         return dg.SkipReason(
             f"nothing to run; {intake.settling} files still settling, {intake.left} left for the next tick, "
-            f"{intake.misplaced} in folders whose names are no matter ids"
+            f"{intake.misplaced} in folders whose names are no matter ids (caseprep status names these)"
             + (f"; {intake.foreign} messages are not about this bucket" if intake.foreign else "")
         )
     return dg.SensorResult(run_requests=requests)

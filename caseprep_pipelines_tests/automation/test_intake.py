@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caseprep_pipelines.automation.intake import settled, take_new
+from caseprep_pipelines.automation.intake import misplaced, settled, take_new
 from caseprep_pipelines.catalog import registry
 from caseprep_pipelines.resources.pipeline import Pipeline
 from caseprep_pipelines.settings import read_settings
@@ -108,6 +108,14 @@ def test_folders_that_are_no_matters_are_told_and_loose_files_are_unfiled(pipeli
     intake = take_new(pipeline, LATER)
     assert (len(intake.new), intake.misplaced) == (1, 1)
     assert intake.new[0].startswith("unfiled-")
+
+
+def test_each_folder_that_is_no_matter_is_named_with_what_to_do_while_recordings_lie_in_it(pipeline: Pipeline) -> None:
+    put(pipeline, "2024-CV-1/a.wav", b"a")
+    put(pipeline, "2024-cv-2/a.wav", b"b")
+    put(pipeline, "Notes on it/.DS_Store", b"c")
+    (line,) = misplaced(pipeline)
+    assert line.startswith("incoming/2024-CV-1/ is not taken up: '2024-CV-1' is no matter id: use the firm's number")
 
 
 @pytest.mark.parametrize(

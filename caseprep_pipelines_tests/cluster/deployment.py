@@ -54,15 +54,17 @@ class Deployment:
     instance: dg.DagsterInstance
     catalog_url: str
     code_port: int
+    web_port: int
     holds: Path
     """See `saving_at_once`."""
 
-    def upload(self, *names: str) -> None:
+    def upload(self, *names: str, matter: str | None = None) -> None:
         """Puts demo recordings, and their matters' files, where a clerk would."""
         client, prefix = self.s3.client(), "some/prefix/incoming"
         for demo in demo_recordings():
             if demo.path.name in names:
-                client.upload_file(str(demo.path), self.s3.bucket, f"{prefix}/{demo.matter}/{demo.path.name}")
+                key = f"{prefix}/{matter or demo.matter}/{demo.path.name}"
+                client.upload_file(str(demo.path), self.s3.bucket, key)
         folder = self.cluster.folder / "matters"
         write_matters(folder)
         for file in folder.rglob("matter.toml"):
@@ -139,7 +141,7 @@ class Deployment:
         template = made["spec"]["template"]
         container = template["spec"]["containers"][0]
         container["args"] = [
-            {"4000": str(self.code_port), "0.0.0.0": "127.0.0.1"}.get(each, each)  # noqa: S104
+            {"4000": str(self.code_port), "3000": str(self.web_port), "0.0.0.0": "127.0.0.1"}.get(each, each)  # noqa: S104
             for each in container.get("args", ())
         ]
         metadata = {"name": name, "namespace": "caseprep", "labels": template["metadata"]["labels"]}
@@ -158,12 +160,18 @@ class Deployment:
         (pod,) = self.cluster.pods(job_name="caseprep-migrate")
         assert pod["status"]["phase"] == "Succeeded", self.cluster.log(pod)
 
-    def serving(self) -> bool:
-        """Whether the code server answers; it must not have ended."""
-        (pod,) = [pod for pod in self.cluster.pods() if pod["metadata"]["name"] == "caseprep-code"]
+    def cancel(self, run_id: str) -> None:
+        """Asks the webserver to stop a run, as a person at its page does."""
+        from dagster_graphql import DagsterGraphQLClient
+
+        DagsterGraphQLClient("127.0.0.1", port_number=self.web_port).terminate_run(run_id)
+
+    def serving(self, name: str = "caseprep-code") -> bool:
+        """Whether the code server, or the webserver, answers; it must not have ended."""
+        (pod,) = [pod for pod in self.cluster.pods() if pod["metadata"]["name"] == name]
         assert pod["status"]["phase"] != "Failed", self.cluster.log(pod)
         with socket.socket() as client:
-            return client.connect_ex(("127.0.0.1", self.code_port)) == 0
+            return client.connect_ex(("127.0.0.1", self.code_port if name == "caseprep-code" else self.web_port)) == 0
 
 
 def settings(deployment: Deployment, **overrides: str) -> dict[str, str]:
@@ -199,9 +207,10 @@ def running_deployment(postgres: PostgresServer, s3: S3Server) -> Iterator[Deplo
     ):
         for image in cluster.images.values():
             image.pull(TEST_HOLDS=holds)
-        with socket.socket() as chosen:
-            chosen.bind(("127.0.0.1", 0))
-            code_port = chosen.getsockname()[1]
+        with socket.socket() as code, socket.socket() as web:
+            for chosen in (code, web):
+                chosen.bind(("127.0.0.1", 0))
+            code_port, web_port = code.getsockname()[1], web.getsockname()[1]
         dagster_url, catalog_url = postgres.new_database(), postgres.new_database()
         # SQLAlchemy's own choice is psycopg 3, with which dagster-postgres cannot tell of events
         dagster_url = dagster_url.replace("postgresql://", "postgresql+psycopg2://")
@@ -212,7 +221,7 @@ def running_deployment(postgres: PostgresServer, s3: S3Server) -> Iterator[Deplo
         (cluster.folder / "models").mkdir()
         cluster.claims["caseprep-models"] = cluster.folder / "models"
         with dg.DagsterInstance.from_config(str(home)) as instance:
-            deployment = Deployment(cluster, s3, instance, catalog_url, code_port, Path(holds))
+            deployment = Deployment(cluster, s3, instance, catalog_url, code_port, web_port, Path(holds))
             workspace = {"grpc_server": {"host": "127.0.0.1", "port": code_port, "location_name": "caseprep"}}
             cluster.apply(
                 *manifests(BASE / "access.yaml", BASE / "priority-classes.yaml"),

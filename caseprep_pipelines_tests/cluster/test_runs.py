@@ -2,7 +2,7 @@
 
 One deployment, as it ships. First an upload of two recordings, during which the GPU node of one step is emptied and
 that of its second attempt is lost; then the rest of the demo archive, during which the other GPU stage loses its node;
-and then one run in which everything goes wrong. The tests look at what became of all three.
+then one run that a person cancels; and one in which everything goes wrong. The tests look at what became of them.
 """
 
 import json
@@ -251,6 +251,57 @@ def test_steps_may_not_ask_kubernetes_for_anything(deployment: Deployment, uploa
 
 
 @dataclass
+class Canceled:
+    run: str
+    partition: str
+    saved: int
+    """How much the step had put away when a person canceled its run."""
+
+
+@pytest.fixture(scope="module")
+def canceled(deployment: Deployment, archive: WholeArchive) -> Canceled:
+    """A run that a person stops from the webserver's page while its transcription is under way."""
+    deployment.start("caseprep-webserver", "web/webserver.yaml")
+    until(lambda: deployment.serving("caseprep-webserver"), "the webserver answers", 120)
+    hold, known = deployment.holds / "raw_transcript", {run.run_id for run in deployment.runs()}
+    hold.touch()
+    deployment.upload(TWO_CHANNELS, matter="2026-cv-00777")
+    (run,) = until(lambda: [run for run in deployment.runs() if run.run_id not in known], "the upload has a run", 60)
+    saved = until(lambda: deployment.saved("raw_transcript"), "the step has put something away", 120)
+    deployment.cancel(run.run_id)
+    deployment.ended(run.run_id)
+    hold.unlink()
+    return Canceled(run.run_id, run.tags["dagster/partition"], len(saved))
+
+
+def test_a_run_that_a_person_cancels_ends_with_its_pods(deployment: Deployment, canceled: Canceled) -> None:
+    assert deployment.ended(canceled.run).status == dg.DagsterRunStatus.CANCELED
+    until(lambda: not unfinished(deployment, canceled.run), "none of its pods is left", 60)
+    callers = {caller for caller, verb, _ in deployment.cluster.requests if verb == "delete"}
+    assert "caseprep-webserver" in callers
+
+
+def test_the_next_run_goes_on_where_a_canceled_one_was(deployment: Deployment, canceled: Canceled) -> None:
+    until(lambda: not unfinished(deployment, canceled.run), "none of its pods is left", 60)
+    hold = deployment.holds / "raw_transcript"
+    hold.touch()
+    assert len(deployment.saved("raw_transcript")) >= canceled.saved
+    run = deployment.launch(canceled.partition, {"raw_transcript": {}})
+    until(lambda: len(deployment.saved("raw_transcript")) > canceled.saved, "the step has gone on", 120)
+    hold.unlink()
+    assert deployment.ended(run).status == dg.DagsterRunStatus.SUCCESS, deployment.said(run)
+
+
+def unfinished(deployment: Deployment, *runs: str) -> list[str]:
+    return [
+        pod["metadata"]["name"]
+        for run in runs
+        for pod in deployment.cluster.pods(dagster__run_id=run)
+        if pod["status"]["phase"] in ("Pending", "Running")
+    ]
+
+
+@dataclass
 class Troubled:
     evicted: str
     """The run whose worker was evicted."""
@@ -325,15 +376,8 @@ def test_what_goes_first_in_the_queue_goes_first_on_the_nodes(
 
 
 def test_nothing_is_left_that_could_still_begin(deployment: Deployment, troubled: Troubled) -> None:
-    def left() -> list[str]:
-        return [
-            pod["metadata"]["name"]
-            for run in (troubled.evicted, troubled.again)
-            for pod in deployment.cluster.pods(dagster__run_id=run)
-            if pod["status"]["phase"] in ("Pending", "Running")
-        ]
-
-    until(lambda: not left(), "no pod of the failed runs is left", 30)
+    runs = (troubled.evicted, troubled.again)
+    until(lambda: not unfinished(deployment, *runs), "no pod of the failed runs is left", 30)
 
 
 def test_no_word_of_a_transcript_is_in_a_log(deployment: Deployment, archive: WholeArchive) -> None:
