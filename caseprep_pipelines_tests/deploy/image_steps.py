@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from caseprep_pipelines import large_pages
 from caseprep_pipelines_tests.deploy.rendering import ROOT
 
 DOCKERFILE = ROOT / "deploy/docker/Dockerfile"
@@ -36,10 +35,20 @@ def uv() -> str:
 
 def run_steps(stage: str) -> list[str]:
     """The shell commands of a stage's RUN lines, in order."""
+    return _instructions(stage, "RUN")
+
+
+def variables_of(stage: str) -> dict[str, str]:
+    """What a stage's own ENV lines set."""
+    words = [word for line in _instructions(stage, "ENV") for word in shlex.split(line)]
+    return dict(word.split("=", 1) for word in words)
+
+
+def _instructions(stage: str, name: str) -> list[str]:
     text = re.sub(r"(?m)^\s*#.*\n", "", DOCKERFILE.read_text())
     stages = re.split(r"(?m)^FROM ", text)
     (body,) = (part for part in stages if re.match(rf"\S+ AS {stage}\n", part))
-    return [re.sub(r"\s*\\\n\s*", " ", run) for run in re.findall(r"(?m)^RUN ((?:.*\\\n)*.*)$", body)]
+    return [re.sub(r"\s*\\\n\s*", " ", found) for found in re.findall(rf"(?m)^{name} ((?:.*\\\n)*.*)$", body)]
 
 
 @cache
@@ -99,10 +108,8 @@ class Image:
     def command(self, arguments: Sequence[str], environment: dict[str, str]) -> list[str]:
         """The command as it would run in a pod: another user, a read-only root, nothing on the PATH but the image's."""
         variables = {
-            "PATH": f"{self.prefix}/bin:/tools", "LANG": "C.UTF-8", "HOME": TMP, "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONUNBUFFERED": "1", "DAGSTER_DISABLE_TELEMETRY": "1", "PYANNOTE_METRICS_ENABLED": "0",
-            large_pages.VARIABLE: large_pages.LARGE,
-            "DAGSTER_HOME": HOME, "CASEPREP_DAGSTER_HOME": HOME, "CASEPREP_STORAGE": f"{TMP}/storage", **environment,
+            **variables_of("runtime"), "PATH": f"{self.prefix}/bin:/tools", "DAGSTER_HOME": HOME,
+            "CASEPREP_DAGSTER_HOME": HOME, "CASEPREP_STORAGE": f"{TMP}/storage", **environment,
         }  # fmt: skip
         if isolating() is not None:
             return isolated(arguments, variables, self.prefix, writable=False)
