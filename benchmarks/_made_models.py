@@ -106,11 +106,8 @@ def make_diarization(folder: Path) -> None:
 
     torch.manual_seed(1)
     segmentation = LargeSegmentation()
-    demo = torch.load(
-        resolve_diarization("demo", folder / "none").path / "segmentation" / "pytorch_model.bin",
-        map_location="cpu",
-        weights_only=False,
-    )
+    shipped = resolve_diarization("demo", folder / "none").path
+    demo = torch.load(shipped / "segmentation" / "pytorch_model.bin", map_location="cpu", weights_only=False)
     segmentation.specifications = Specifications(
         problem=Problem.MONO_LABEL_CLASSIFICATION,
         resolution=Resolution.FRAME,
@@ -129,12 +126,15 @@ def make_diarization(folder: Path) -> None:
     )
     save(segmentation, folder / "segmentation" / "pytorch_model.bin")
     save(embedding, folder / "embedding" / "pytorch_model.bin")
+    shutil.copytree(shipped / "plda", folder / "plda")
     config = {
         "dependencies": {"pyannote.audio": "4.0.0"},
         "pipeline": {
             "name": "pyannote.audio.pipelines.SpeakerDiarization",
             "params": {
                 "clustering": "AgglomerativeClustering",
+                # not used by this clustering, but the stock pipeline asks the hub for one where none is named
+                "plda": "$model/plda",
                 "segmentation": "$model/segmentation",
                 "segmentation_batch_size": 32,
                 "embedding": "$model/embedding",
