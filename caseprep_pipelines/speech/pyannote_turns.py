@@ -116,7 +116,8 @@ def _pipeline(method: Method) -> Any:
             self.segmentation = ParamDict(**{name: Uniform(0.0, 1.0) for name in parameters["segmentation"]})
             self.klustering = method.clustering
             chosen = Clustering[method.clustering].value
-            if method.plda is None:
+            # a directory may hold them for nothing: only this clustering takes them
+            if method.plda is None or method.clustering != "VBxClustering":
                 self.clustering = chosen(metric=method.metric)
             else:
                 arrays = Path(method.plda)

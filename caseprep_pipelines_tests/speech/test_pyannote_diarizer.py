@@ -12,6 +12,7 @@ import pytest
 import soundfile
 import yaml
 
+from caseprep_pipelines import models
 from caseprep_pipelines.errors import ConfigurationError
 from caseprep_pipelines.models.identity import ModelIdentity
 from caseprep_pipelines.speech.diarizer import DiarizeOptions, Diarizer
@@ -166,6 +167,14 @@ def test_voices_are_compared_by_the_arrays_that_come_with_a_pipeline(
     said = turns(by_plda, chunks, *bounds)
     assert said.turns
     assert len(said.centroids) == len({turn.speaker for turn in said.turns})
+
+
+def test_the_older_way_of_clustering_leaves_arrays_that_lie_beside_it_alone(deposition: DemoRecording) -> None:
+    """As in the demo's own second pipeline, every recording of which failed once."""
+    shipped = Path(models.__file__).parent / "demo" / "diarization_agglomerative"
+    older = load_diarizer(shipped, ModelIdentity(name="older", digest="2" * 64), device="cpu")
+    samples, _ = soundfile.read(deposition.folder / "0.flac", dtype="float32")
+    assert len(older.hear(samples, DiarizeOptions())().centroids) > 1
 
 
 class Kept:
