@@ -40,7 +40,9 @@ class Method:
     @classmethod
     def of(cls, pipeline: Any) -> "Method":
         """Of a loaded `SpeakerDiarization`."""
-        model, plda = pipeline._segmentation.model, pipeline.plda
+        model = pipeline._segmentation.model
+        # a directory may hold them for nothing
+        plda = pipeline.plda if pipeline.klustering == "VBxClustering" else None
         frame = model.receptive_field
         return cls(
             clustering=pipeline.klustering,
@@ -116,8 +118,7 @@ def _pipeline(method: Method) -> Any:
             self.segmentation = ParamDict(**{name: Uniform(0.0, 1.0) for name in parameters["segmentation"]})
             self.klustering = method.clustering
             chosen = Clustering[method.clustering].value
-            # a directory may hold them for nothing: only this clustering takes them
-            if method.plda is None or method.clustering != "VBxClustering":
+            if method.plda is None:
                 self.clustering = chosen(metric=method.metric)
             else:
                 arrays = Path(method.plda)
