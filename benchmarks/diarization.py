@@ -4,7 +4,6 @@ Both have a thread for every core.
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from benchmarks import Result
 from benchmarks._made_models import make_diarization
 from benchmarks.common import RATE, clean_environment, demo_speech
 from caseprep_pipelines import large_pages
+from caseprep_pipelines.speech.engines import usable_cores
 
 MINUTES = 2
 ROUNDS = 3
@@ -62,7 +62,7 @@ def run() -> Result:
     figures: dict[str, float | str] = {"minutes": MINUTES}
     with tempfile.TemporaryDirectory() as name, clean_environment(Path(name)) as environment:
         folder = Path(name)
-        environment["OMP_NUM_THREADS"] = str(len(os.sched_getaffinity(0)))
+        environment["OMP_NUM_THREADS"] = str(usable_cores())
         make_diarization(folder / "made")
         demo = resolve_diarization("demo", folder / "models").path
         speech = np.take(demo_speech(), range(MINUTES * 60 * RATE), mode="wrap")
