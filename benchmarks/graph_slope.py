@@ -25,6 +25,7 @@ from benchmarks.common import (
     wait_for,
 )
 from caseprep_pipelines.demo.calls import write_calls
+from caseprep_pipelines.speech.engines import usable_cores
 from caseprep_pipelines_tests.postgres_server import running_server
 
 SECONDS = 20
@@ -99,7 +100,7 @@ def _graph(folder: Path, files: list[Path], models: tuple[str, str], postgres: t
 
 def _engines(models: list[str], files: list[Path]) -> float:
     """Seconds that the bare engines take for a recording."""
-    threads = str(len(os.sched_getaffinity(0)))
+    threads = str(usable_cores())
     environment = {**os.environ, "OMP_NUM_THREADS": threads, "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-c", ENGINES, *models, threads, *map(str, files)]
     said = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.split()

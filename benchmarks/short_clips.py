@@ -29,6 +29,8 @@ from benchmarks._peers import peers, versions
 from benchmarks.common import RATE, clean_environment, demo_speech
 from caseprep_pipelines import large_pages
 from caseprep_pipelines.audio.documents import ChannelAudio, NormalizedAudio
+from caseprep_pipelines.speech.engines import usable_cores
+from caseprep_pipelines_tests.spoken import bare
 
 CLIPS, LONG_MINUTES = 300, 120
 """With the demo model."""
@@ -172,7 +174,7 @@ def _output(command: Sequence[str], environment: dict[str, str]) -> str:
 
 
 def _threads() -> str:
-    return str(len(os.sched_getaffinity(0)))
+    return str(usable_cores())
 
 
 def normalized(path: Path) -> NormalizedAudio:
@@ -275,17 +277,12 @@ def _words(folder: Path, environment: dict[str, str]) -> dict[str, float | str]:
         files.append(folder / f"{recording.path.stem}.flac")
         soundfile.write(files[-1], decode_audio(str(recording.path)), RATE)
     spoken = [
-        _bare(" ".join(said["words"] for said in json.loads(recording.reference.read_text())))
+        bare(" ".join(said["words"] for said in json.loads(recording.reference.read_text())))
         for recording in chosen
         if recording.reference is not None
     ]
     wrong: dict[str, float | str] = {"demo_words": sum(len(words.split()) for words in spoken)}
     for name in DEMO_PROGRAMS:
         heard = PROGRAMS[name](demo(folder), files, environment).said
-        wrong[f"demo_words_wrong_percent_{name}"] = round(100 * jiwer.wer(spoken, [_bare(text) for text in heard]), 1)
+        wrong[f"demo_words_wrong_percent_{name}"] = round(100 * jiwer.wer(spoken, [bare(text) for text in heard]), 1)
     return wrong
-
-
-def _bare(text: str) -> str:
-    words = ("".join(letter for letter in word.casefold() if letter.isalnum()) for word in text.split())
-    return " ".join(word for word in words if word)

@@ -3,7 +3,6 @@
 The engines have a thread for every core.
 """
 
-import os
 import sys
 import tempfile
 import time
@@ -13,6 +12,7 @@ from statistics import median
 from benchmarks import Result
 from benchmarks.common import ENGINES, clean_environment, run_watched, tool
 from caseprep_pipelines.demo.calls import write_calls
+from caseprep_pipelines.speech.engines import usable_cores
 
 RECORDINGS = 50
 SECONDS = 60
@@ -26,7 +26,7 @@ def run() -> Result:
         folder = Path(name)
         (folder / "recordings").mkdir()
         files = write_calls(folder / "recordings", RECORDINGS, SECONDS)
-        threads = str(len(os.sched_getaffinity(0)))
+        threads = str(usable_cores())
         whisper = resolve_whisper("demo", folder / "models")
         pyannote = resolve_diarization("demo", folder / "models")
         engines = [

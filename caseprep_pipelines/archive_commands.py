@@ -88,7 +88,6 @@ def print_plan(found: dict[str, Any]) -> None:
         "time": "Then the window is over.",
         "unmeasured": "A budget in money cannot be kept before a cost was measured; set CASEPREP_ARCHIVE_BUDGET_HOURS.",
     }[found["held_by"]]
-    lengths = "measured" if found["bytes_per_second_measured"] else "assumed, as nothing was measured yet"
     work = "" if found["work_hours"] is None else f", {found['work_hours']:,.1f} hours of work one after the other"
     rush = f", {found['rush_recordings']:,} of them in a rush" if found["rush_recordings"] else ""
     spent = f"{found['spent_audio_hours']:,.1f} hours{money(found['spent_usd'])} are begun in it already. "
@@ -99,10 +98,24 @@ def print_plan(found: dict[str, Any]) -> None:
         f"           {spent if found['spent_audio_hours'] else ''}{held}",
         f"Waiting    {found['waiting_recordings']:,} recordings, {found['waiting_audio_hours']:,.1f} hours of audio"
         f"{money(found['waiting_cost_usd'])}",
-        f"Lengths    from sizes, at {found['bytes_per_second']:,} bytes a second ({lengths})",
+        f"Lengths    {_lengths(found['bytes_per_second'], found['bytes_per_second_assumed'])}",
         f"Rates      {rates}",
     ]
     print("\n".join(lines))  # noqa: T201
+
+
+#: Kinds of file whose bytes a second are shown: of an archive's many spellings those that most have.
+_KINDS = 4
+
+
+def _lengths(rates: dict[str, int | None], assumed: int) -> str:
+    """What lengths were told from, the commonest kinds of file first."""
+    measured = [f"{rate:,} in {kind or 'others'}" for kind, rate in rates.items() if rate is not None][:_KINDS]
+    some = f"{', '.join(measured)} (measured)"
+    if None not in rates.values():
+        return f"from sizes, bytes a second: {some}" if measured else "assumed, as no size is known"
+    guess = f"{assumed:,} {'else' if measured else 'in all'} (assumed, as no such file was measured yet)"
+    return f"from sizes, bytes a second: {some + '; ' if measured else ''}{guess}"
 
 
 #: Hours of audio that are simulated where nothing waits and nobody says how many.

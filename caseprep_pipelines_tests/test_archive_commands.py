@@ -1,17 +1,22 @@
-"""What `caseprep archive simulate` says to an operator."""
+"""What `caseprep archive simulate` and `plan` say to an operator."""
 
 import json
+from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from caseprep_pipelines import archive_commands
-from caseprep_pipelines.catalog import registry
+from caseprep_pipelines.automation import archive
+from caseprep_pipelines.catalog import registry, tables
 from caseprep_pipelines.catalog.progress import ARCHIVE
 from caseprep_pipelines.resources.pipeline import Pipeline
 from caseprep_pipelines.settings import read_settings
 from caseprep_pipelines_tests.conftest import caseprep, environment
+
+NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -65,3 +70,37 @@ def test_the_command_prints_json_for_scripts(tmp_path: Path) -> None:
     wrong = caseprep(["archive", "simulate", "--gpus", "0"], environment(tmp_path))
     assert wrong.returncode == 2
     assert "--gpus" in wrong.stderr
+
+
+def test_a_plan_says_which_lengths_were_measured(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
+    def lengths() -> str:
+        archive_commands.print_plan(archive.plan(pipeline, NOON, archive.Amount(), "transcript_catalog", 1))
+        (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Lengths")]
+        return line.removeprefix("Lengths    ")
+
+    def register(*names: str, by: str = ARCHIVE) -> str:
+        new = [
+            registry.NewRecording("m", name, f"s3://court/{name}", sha256(name.encode()).hexdigest(), size_bytes=3600)
+            for name in names
+        ]
+        return registry.register(pipeline.catalog, new, by)[-1].partition
+
+    def transcribed(partition: str, seconds: float) -> None:
+        with pipeline.catalog.writing() as session:
+            session.add(
+                tables.StageRun(
+                    partition=partition, stage="raw_transcript", version="000001-0", matter="m", run_id="r",
+                    started=NOON, wall_seconds=1.0, cpu_seconds=1.0, gpu_seconds=0.0, audio_seconds=seconds,
+                    device="cpu", batch_size=None, snr_db=None, rejected=False,
+                )
+            )  # fmt: skip
+
+    assert lengths() == "assumed, as no size is known"
+    register("a.mp4", "b.wav", "c.wav")
+    assert lengths() == "from sizes, bytes a second: 8,000 in all (assumed, as no such file was measured yet)"
+    transcribed(register("done.wav", by="transcribe"), 1.0)
+    assert lengths() == (
+        "from sizes, bytes a second: 3,600 in .wav (measured); 8,000 else (assumed, as no such file was measured yet)"
+    )
+    transcribed(register("done.mp4", by="transcribe"), 0.01)
+    assert lengths() == "from sizes, bytes a second: 3,600 in .wav, 360,000 in .mp4 (measured)"

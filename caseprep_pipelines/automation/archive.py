@@ -4,6 +4,7 @@ What is read for it comes from `catalog.waiting` and `catalog.speed`; runs are a
 `caseprep archive plan` shows what they would be.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
@@ -27,8 +28,8 @@ MOST = 2000
 #: Recordings under way at once while nothing was measured yet.
 UNMEASURED = 8
 
-#: Bytes in a second of audio where none was measured yet: the telephone's own rate, which is low, so that a budget is
-#: rather not used up than overdrawn.
+#: Bytes in a second of audio where none of its kind of file was measured yet: the telephone's own rate, which is low,
+#: so that a budget is rather not used up than overdrawn.
 ASSUMED_BYTES_PER_SECOND = 8_000.0
 #: Hours of a recording whose size nobody told.
 ASSUMED_HOURS = 1.0
@@ -136,12 +137,14 @@ def ahead(night: Night, now: datetime, gpus: int) -> float:
 
 def candidates(waiting: "Iterable[Waiting]", rush: Iterable[str], measured: "Measured") -> list[Candidate]:
     """What waits, with its length as far as its size tells it."""
-    urgent, rate = set(rush), measured.bytes_per_second or ASSUMED_BYTES_PER_SECOND
+    urgent, rates = set(rush), measured.bytes_per_second
     return [
         Candidate(
             row.partition,
             row.matter,
-            ASSUMED_HOURS if row.size_bytes is None else row.size_bytes / rate / 3600,
+            ASSUMED_HOURS
+            if row.size_bytes is None
+            else row.size_bytes / rates.get(row.kind, ASSUMED_BYTES_PER_SECOND) / 3600,
             row.matter in urgent,
         )
         for row in waiting
@@ -228,8 +231,11 @@ def plan(pipeline: "Pipeline", now: datetime, spent: Amount, last_stage: str, gp
         "measured_audio_hours": round(measured.audio_hours, 2),
         "seconds_per_audio_hour": None if rate.seconds is None else round(rate.seconds, 1),
         "usd_per_audio_hour": None if rate.cost is None else round(rate.cost, 4),
-        "bytes_per_second": round(measured.bytes_per_second or ASSUMED_BYTES_PER_SECOND),
-        "bytes_per_second_measured": measured.bytes_per_second is not None,
+        "bytes_per_second": {
+            kind: round(measured.bytes_per_second[kind]) if kind in measured.bytes_per_second else None
+            for kind, _ in Counter(row.kind for row in rows if row.size_bytes is not None).most_common()
+        },
+        "bytes_per_second_assumed": round(ASSUMED_BYTES_PER_SECOND),
         "size_unknown": sum(row.size_bytes is None for row in rows),
         "prices": pipeline.rates.basis,
     }

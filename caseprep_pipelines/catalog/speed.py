@@ -1,13 +1,13 @@
 """How fast and how dear the graph was, over what was measured lately: what estimates of an archive are made from."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Subquery, case, func, or_, select
 
 from caseprep_pipelines.catalog.database import Catalog
-from caseprep_pipelines.catalog.tables import Recording, StageRun
+from caseprep_pipelines.catalog.tables import Recording, StageRun, file_kind
 
 #: Older runs were perhaps made on other machines.
 RECENT = timedelta(days=30)
@@ -22,8 +22,9 @@ class Measured:
     gpu_seconds: float = 0.0
     cpu_only_seconds: float = 0.0
     """Of work that held no GPU."""
-    bytes_per_second: float | None = None
-    """Bytes of an original in a second of its audio."""
+    bytes_per_second: Mapping[str, float] = field(default_factory=dict)
+    """Bytes of an original in a second of its audio, by the kind of its file: an hour from a body-worn camera has a
+    hundred times as many as an hour of a telephone."""
 
 
 @dataclass(frozen=True)
@@ -71,17 +72,21 @@ def measured(catalog: Catalog, now: datetime) -> Measured:
         .where(*_recent(now))
         .group_by(StageRun.stage)
     )
-    sizes = select(func.sum(Recording.size_bytes), func.sum(lengths.c.audio)).join(
-        lengths, lengths.c.partition == Recording.partition
+    kind = file_kind()
+    sizes = (
+        select(kind, func.sum(Recording.size_bytes), func.sum(lengths.c.audio))
+        .join(lengths, lengths.c.partition == Recording.partition)
+        .where(Recording.size_bytes.is_not(None))
+        .group_by(kind)
     )
     with catalog.reading() as session:
         rows = session.execute(stages).all()
-        size, audio = session.execute(sizes.where(Recording.size_bytes.is_not(None))).one()
+        by_kind = {kind: float(size) / audio for kind, size, audio in session.execute(sizes) if size}
     if not rows:
         return Measured()
     most = max(row[3] for row in rows)
     wall, gpu, cpu = (sum(row[column] * most / row[3] for row in rows) for column in range(3))
-    return Measured(most / 3600, wall, gpu, cpu, float(size) / audio if audio else None)
+    return Measured(most / 3600, wall, gpu, cpu, by_kind)
 
 
 def _recent(now: datetime) -> tuple[ColumnElement[bool], ColumnElement[bool]]:

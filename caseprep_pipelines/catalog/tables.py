@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
+    ColumnElement,
     DateTime,
     Dialect,
     Double,
@@ -23,6 +24,8 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    case,
+    func,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -112,6 +115,12 @@ class Recording(Base):
     """The way in: `transcribe`, `upload-sensor`, …; not a person."""
     priority: Mapped[int] = mapped_column(Integer, server_default="0")
     partition_added_at: Mapped[datetime | None]
+
+
+def file_kind() -> ColumnElement[str]:
+    """What a recording's name says of its kind of file, `.wav` or `.flac`; nothing where it ends otherwise."""
+    ends = [func.substr(Recording.name, func.length(Recording.name) - letters) for letters in (2, 3, 4)]
+    return func.lower(case(*((end.like(".%"), end) for end in ends), else_=""))
 
 
 class ObservedObject(Base):

@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from caseprep_pipelines.catalog.database import Catalog
 from caseprep_pipelines.catalog.progress import ARCHIVE
-from caseprep_pipelines.catalog.tables import FaultRow, LaunchClaim, Recording, StageProduct
+from caseprep_pipelines.catalog.tables import FaultRow, LaunchClaim, Recording, StageProduct, file_kind
 
 Order = Literal["priority", "newest"]
 
@@ -33,6 +33,8 @@ class Waiting:
     partition: str
     matter: str
     size_bytes: int | None
+    kind: str
+    """Of its file, as `tables.file_kind` tells it."""
 
 
 def waiting(catalog: Catalog, order: Order, first: Collection[str] = (), limit: int | None = None) -> list[Waiting]:
@@ -43,7 +45,7 @@ def waiting(catalog: Catalog, order: Order, first: Collection[str] = (), limit: 
     """
     ways = {"priority": (Recording.priority.desc(), Recording.position), "newest": (Recording.position.desc(),)}
     query = (
-        select(Recording.partition, Recording.matter, Recording.size_bytes)
+        select(Recording.partition, Recording.matter, Recording.size_bytes, file_kind())
         .where(Recording.registered_by == ARCHIVE, ~_PRODUCTS.exists(), ~_FAULTS.exists())
         .order_by(case((Recording.matter.in_(list(first)), 0), else_=1), *ways[order])
         .limit(limit)
@@ -63,7 +65,7 @@ def matters(catalog: Catalog, last_stage: str) -> set[str]:
 def under_way(catalog: Catalog, last_stage: str, limit: int) -> list[Waiting]:
     """What was begun and is not finished, in registration order."""
     query = (
-        select(Recording.partition, Recording.matter, Recording.size_bytes)
+        select(Recording.partition, Recording.matter, Recording.size_bytes, file_kind())
         .where(
             Recording.registered_by == ARCHIVE,
             _PRODUCTS.exists() | _FAULTS.exists(),

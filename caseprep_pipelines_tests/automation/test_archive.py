@@ -191,11 +191,31 @@ def test_rates_come_from_what_the_stages_took(catalog: Catalog) -> None:
     measured = speed.measured(catalog, NOON + timedelta(days=1))
     assert measured.audio_hours == 2
     assert measured.wall_seconds == pytest.approx(2 * (36 + 72 + 36))
-    assert measured.bytes_per_second == pytest.approx(10_000)
+    assert measured.bytes_per_second == {".mp3": pytest.approx(10_000)}
     rates = archive.rates(measured, gpu_hour=1.0, cpu_hour=0.1)
     assert rates.seconds == pytest.approx(144)
     assert rates.cost == pytest.approx((108 * 1.0 + 36 * 0.1) / 3600)
     assert speed.measured(catalog, NOON + timedelta(days=60)) == speed.Measured()
+
+
+def test_a_camera_s_hour_is_not_counted_as_a_hundred_of_a_telephone_s(catalog: Catalog) -> None:
+    names = ("call.WAV", "camera.mp4", "other.mp4", "call-0001", "x.ts", "hearing.flac", "v1.2/notes", ".wav", "")
+    new = [
+        registry.NewRecording("m", name, f"s3://court/{n}", f"{n:064x}"[::-1], size_bytes=3600 * (n + 1) * 1000)
+        for n, name in enumerate(names)
+    ]
+    keys = [entry.partition for entry in registry.register(catalog, new, "archive")]
+    assert {row.partition: row.kind for row in waiting.waiting(catalog, "priority")} == dict(
+        zip(keys, (".wav", ".mp4", ".mp4", "", ".ts", ".flac", "", ".wav", ""), strict=True)
+    )
+    for partition in keys[:2]:
+        took(catalog, partition, "raw_transcript", 1, 3600)
+    measured = speed.measured(catalog, NOON)
+    assert measured.bytes_per_second == {".wav": pytest.approx(1000), ".mp4": pytest.approx(2000)}
+    rows = waiting.waiting(catalog, "priority")
+    hours = {candidate.partition: candidate.hours for candidate in archive.candidates(rows, (), measured)}
+    assert hours[keys[2]] == pytest.approx(1.5)
+    assert hours[keys[5]] == pytest.approx(6000 / archive.ASSUMED_BYTES_PER_SECOND)
 
 
 # Ticks

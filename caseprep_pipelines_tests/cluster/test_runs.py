@@ -25,6 +25,7 @@ from caseprep_pipelines_tests.cluster.deployment import GPU, Deployment, running
 from caseprep_pipelines_tests.cluster.kubernetes_server import Json, until
 from caseprep_pipelines_tests.postgres_server import PostgresServer
 from caseprep_pipelines_tests.s3_server import ENVIRONMENT, S3Server
+from caseprep_pipelines_tests.spoken import bare
 
 #: The last four.
 VERSIONS = ("1.34", "1.35", "1.36", "1.37")
@@ -194,10 +195,6 @@ def test_the_whole_demo_archive_ends_on_the_cluster_as_it_should(deployment: Dep
         spoken = " ".join(said["words"] for said in json.loads(demo.reference.read_text()))
         # those who speak at once may be told in another order
         assert jiwer.wer(bare(spoken), bare(heard)) < 0.2, name
-
-
-def bare(text: str) -> str:
-    return " ".join("".join(letter for letter in word.casefold() if letter.isalnum()) for word in text.split())
 
 
 def test_speakers_too_are_told_apart_on_another_node_when_theirs_is_lost(

@@ -13,6 +13,7 @@ from hypothesis import settings
 from caseprep_pipelines.audio.documents import ChannelAudio, NormalizedAudio
 from caseprep_pipelines.speech.diarizer import Diarizer
 from caseprep_pipelines.speech.whisper import WhisperTranscriber
+from caseprep_pipelines_tests.spoken import bare
 
 # two cores are shared with whatever else runs: how long an example takes says nothing
 settings.register_profile("patient", deadline=None)
@@ -59,10 +60,6 @@ class DemoRecording:
     @property
     def words(self) -> list[str]:
         return [bare(word) for said in self.reference for word in said["words"].split()]
-
-
-def bare(word: str) -> str:
-    return "".join(letter for letter in word.casefold() if letter.isalnum())
 
 
 def _demo(folder: Path, stem: str) -> DemoRecording:

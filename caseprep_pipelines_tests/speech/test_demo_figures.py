@@ -24,7 +24,8 @@ from caseprep_pipelines.speech.transcriber import TranscribeOptions
 from caseprep_pipelines.speech.transcription import Job, recognise_channel, transcribe
 from caseprep_pipelines.speech.whisper import WhisperTranscriber
 from caseprep_pipelines_tests.audio.conftest import registered
-from caseprep_pipelines_tests.speech.conftest import bare, normalized
+from caseprep_pipelines_tests.speech.conftest import normalized
+from caseprep_pipelines_tests.spoken import bare
 
 DATA = Path(__file__).parent / "data"
 RATE = 16_000

@@ -27,7 +27,8 @@ from caseprep_pipelines.speech.whisper import (
     load_transcriber,
     to_segment,
 )
-from caseprep_pipelines_tests.speech.conftest import DemoRecording, bare, normalized
+from caseprep_pipelines_tests.speech.conftest import DemoRecording, normalized
+from caseprep_pipelines_tests.spoken import bare
 
 CLIP = Span(start=100.032, end=110.0)
 
