@@ -47,7 +47,7 @@ def _executor(settings: Settings) -> dg.ExecutorDefinition:
     if settings.executor == "kubernetes":
         from caseprep_pipelines.cluster.executor import pods_executor
 
-        return pods_executor(settings)
+        return pods_executor(settings, [stage.name for stage in STAGES])
     # every step of a run in one process, so that models load once
     return dg.in_process_executor
 

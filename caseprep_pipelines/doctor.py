@@ -20,7 +20,7 @@ from caseprep_pipelines.errors import ConfigurationError, Fault
 from caseprep_pipelines.settings import Settings
 
 if TYPE_CHECKING:
-    from caseprep_pipelines.models.directories import ModelDirectory
+    from caseprep_pipelines.models.identity import ModelDirectory
 
 A = TypeVar("A")
 

@@ -7,7 +7,6 @@ what a stage does stands in `assets`.
 import fcntl
 import os
 import shutil
-import socket
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,19 +17,13 @@ import dagster as dg
 
 from caseprep_pipelines.automation.decisions import Ask, contiguous_ranges, next_work, pieces
 from caseprep_pipelines.errors import ConfigurationError
+from caseprep_pipelines.run_processes import fail_dead_runs, process_tags
 
 if TYPE_CHECKING:
     from caseprep_pipelines.resources.pipeline import Pipeline
 
 #: Recordings that go through all stages together: enough to share a run's overhead, few enough to see results early.
 CHUNK = 50
-
-_UNFINISHED = [
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 _INTERRUPTIONS = {"KeyboardInterrupt", "DagsterExecutionInterruptedError"}
 
@@ -67,55 +60,6 @@ def open_instance(home: Path) -> dg.DagsterInstance:
         instance = dg.DagsterInstance.get()
     fail_dead_runs(instance)
     return instance
-
-
-def process_tags() -> dict[str, str]:
-    """Tags by which a later process can tell whether the one that executes a run still lives."""
-    return {
-        "caseprep/host": socket.gethostname(),
-        "caseprep/pid": str(os.getpid()),
-        "caseprep/process_started": _process_started(os.getpid()) or "",
-    }
-
-
-def _process_started(pid: int) -> str | None:
-    """When the process began, as the system counts it; None where no such process lives.
-
-    A pid alone is not enough: after a restart another process may have it.
-    """
-    stat = Path(f"/proc/{pid}/stat")
-    if Path("/proc/self/stat").exists():
-        try:
-            return stat.read_text().rsplit(")", 1)[1].split()[19]
-        except (OSError, IndexError):
-            return None
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        return ""
-    return ""
-
-
-def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Fails the runs of `caseprep` processes of this machine that no longer live, and frees their pool slots.
-
-    A SIGKILL leaves a run that looks as if it were going on and slots that nobody gives back: the next run in the
-    same pool would wait for ever. Returns the runs' ids.
-    """
-    dead = []
-    runs = instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED, tags={"caseprep/host": socket.gethostname()}))
-    for run in runs:
-        started = _process_started(int(run.tags["caseprep/pid"]))
-        if started is not None and started == run.tags["caseprep/process_started"]:
-            continue
-        # the slots first: killed between the two, this once left slots of a run that counted as ended to nobody
-        if instance.event_log_storage.supports_global_concurrency_limits:
-            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-        instance.report_run_failed(run, message="The process that executed this run ended without finishing it.")
-        dead.append(run.run_id)
-    return dead
 
 
 def drive(

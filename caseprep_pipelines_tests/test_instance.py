@@ -21,9 +21,10 @@ from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import Queued
 from caseprep_pipelines.automation.archive_sensor import ARCHIVE_PRIORITY
 from caseprep_pipelines.automation.sensors import PRIORITY, RUSH_PRIORITY
 from caseprep_pipelines.catalog import progress, registry
-from caseprep_pipelines.embedded import fail_dead_runs, open_instance
+from caseprep_pipelines.embedded import open_instance
 from caseprep_pipelines.partitions import add_partitions
 from caseprep_pipelines.resources.pipeline import Pipeline
+from caseprep_pipelines.run_processes import fail_dead_runs
 from caseprep_pipelines.settings import read_settings
 from caseprep_pipelines_tests import killed_workers
 from caseprep_pipelines_tests.conftest import environment

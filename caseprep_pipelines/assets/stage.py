@@ -37,9 +37,10 @@ from caseprep_pipelines.custody.chain import Product
 from caseprep_pipelines.custody.chain import append as append_custody
 from caseprep_pipelines.errors import ConfigurationError, Fault
 from caseprep_pipelines.matters import Matter
-from caseprep_pipelines.models.directories import ModelDirectory
+from caseprep_pipelines.models.identity import ModelDirectory
 from caseprep_pipelines.rejections import REMEDIES, RejectedRecording, Rejection
 from caseprep_pipelines.resources.pipeline import Pipeline
+from caseprep_pipelines.run_processes import process_tags
 from caseprep_pipelines.settings import Settings
 from caseprep_pipelines.storage.document import Document
 from caseprep_pipelines.storage.products import ProductVersion
@@ -364,7 +365,6 @@ def run_stage(context: dg.AssetExecutionContext, stage: Stage, pipeline: Pipelin
     """One stage over the run's recordings; yields what Dagster wants of an asset."""
     from caseprep_pipelines.catalog import progress
     from caseprep_pipelines.catalog.loading import record_fault
-    from caseprep_pipelines.embedded import process_tags
 
     if pipeline.settings.executor == "in-process":
         # so that a machine that comes back after a power cut can tell that nobody works on the run any more. A step's

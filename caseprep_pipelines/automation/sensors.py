@@ -12,6 +12,7 @@ from caseprep_pipelines.automation.archive import rush_matters
 from caseprep_pipelines.automation.decisions import Ask, RunPlan, next_work, plan_runs
 from caseprep_pipelines.automation.intake import Intake, take_new
 from caseprep_pipelines.automation.notified import Watch, take_announced, take_changed
+from caseprep_pipelines.run_processes import fail_dead_runs
 from caseprep_pipelines.settings import Settings
 from caseprep_pipelines.storage.queue import open_queue
 
@@ -164,7 +165,6 @@ def partitions_in_flight(instance: dg.DagsterInstance, partition_set: str, order
     A run whose process is gone from this machine is failed first. Dagster's code server reports a process that died,
     but on a busy machine it once did not, and the recordings of that run waited until somebody opened the state again.
     """
-    from caseprep_pipelines.embedded import fail_dead_runs
     from caseprep_pipelines.partitions import partitions_of_run
 
     fail_dead_runs(instance)

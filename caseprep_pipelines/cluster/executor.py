@@ -4,7 +4,7 @@ Dagster's own knows of a step's job only whether it failed: not why, and a pod t
 secret) it waits for without end. So what looks after the steps is wrapped; beginning and stopping them stays Dagster's.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -36,15 +36,17 @@ MEMORY_RETRIES = 1
 STUCK = timedelta(minutes=5)
 
 
-def pods_executor(settings: Settings) -> dg.ExecutorDefinition:
-    """The executor of a cluster, configured as Dagster's own."""
+def pods_executor(settings: Settings, stages: Collection[str]) -> dg.ExecutorDefinition:
+    """The executor of a cluster, configured as Dagster's own. A step of these stages that is given up counts as a fault
+    of its recordings.
+    """
     from dagster_k8s.executor import k8s_job_executor
 
     stock: Any = k8s_job_executor
 
     def create(context: dg.InitExecutorContext) -> dg.Executor:
         executor = stock.executor_creation_fn(context)
-        executor._step_handler = ExplainedSteps(executor._step_handler, settings)
+        executor._step_handler = ExplainedSteps(executor._step_handler, settings, stages)
         return executor  # type: ignore[no-any-return]
 
     return dg.ExecutorDefinition(
@@ -76,11 +78,12 @@ def again_elsewhere(context: dg.AssetExecutionContext) -> None:
 class ExplainedSteps(StepHandler):
     """Begins and stops steps as `inner` does, and looks at their pods."""
 
-    def __init__(self, inner: "K8sStepHandler", settings: Settings) -> None:
+    def __init__(self, inner: "K8sStepHandler", settings: Settings, stages: Collection[str]) -> None:
         self._inner = inner
         pending = timedelta(minutes=settings.pending_minutes)
         self._longest = {State.WAITING: pending, State.STUCK: min(STUCK, pending)}
         self._settings = settings
+        self._stages = frozenset(stages)
         self._said: dict[str, str] = {}
         self._ended: set[str] = set()
         self._cleared = False
@@ -171,14 +174,13 @@ class ExplainedSteps(StepHandler):
         of_step.setdefault("pod_spec_config", {}).setdefault("priority_class_name", wanted)
 
     def _count_faults(self, context: StepHandlerContext, why: str) -> None:
-        from caseprep_pipelines.assets import STAGES
         from caseprep_pipelines.catalog import progress
         from caseprep_pipelines.catalog.database import open_catalog
         from caseprep_pipelines.catalog.loading import record_fault
 
         # an asset's step is its key, the parts joined by two underscores
         stage = _step(context).rpartition("__")[2]
-        if stage not in {each.name for each in STAGES}:
+        if stage not in self._stages:
             return
         run = context.dagster_run
         order = context.instance.get_dynamic_partitions(self._settings.partition_set)

@@ -9,18 +9,13 @@ import re
 import struct
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 from caseprep_pipelines.errors import ConfigurationError
 from caseprep_pipelines.models.digests import directory_digest
-from caseprep_pipelines.models.identity import ModelIdentity
+from caseprep_pipelines.models.identity import Kind, ModelDirectory, ModelIdentity
 from caseprep_pipelines.models.pins import DEMO_MODELS, find_pin
-
-__all__ = ["ModelDirectory", "directory_digest", "resolve_diarization", "resolve_whisper"]
-
-Kind = Literal["whisper", "diarization"]
 
 #: Short names and the hub repositories of their CTranslate2 conversions, as faster-whisper has them.
 WHISPER_REPOSITORIES = {
@@ -53,14 +48,6 @@ _PIPELINES = (
     "pyannote.audio.pipelines.SpeakerDiarization",
     "pyannote.audio.pipelines.speaker_diarization.SpeakerDiarization",
 )
-
-
-@dataclass(frozen=True)
-class ModelDirectory:
-    """A complete model on this machine. Its digest is what was pinned; `pins.checked` compares it with the files."""
-
-    path: Path
-    identity: ModelIdentity
 
 
 def resolve_whisper(name: str, models_directory: Path, hub_cache: Path | None = None) -> ModelDirectory:
@@ -97,13 +84,6 @@ def open_model(path: Path, kind: Kind, name: str, models_directory: Path) -> Mod
     except OSError as error:
         raise ConfigurationError(f"The model in {path} cannot be read: {error.strerror}") from None
     return ModelDirectory(path, identity)
-
-
-def kind_of(path: Path) -> Kind | None:
-    """What the model in a directory is for, told by its main file; None where there is no model."""
-    if (path / "config.yaml").is_file():
-        return "diarization"
-    return "whisper" if (path / "model.bin").is_file() else None
 
 
 def check_name(name: str) -> str:

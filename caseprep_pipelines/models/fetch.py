@@ -21,13 +21,12 @@ from caseprep_pipelines.models.digests import FileDigest, combined_digest, diges
 from caseprep_pipelines.models.directories import (
     DEMO,
     WHISPER_REPOSITORIES,
-    ModelDirectory,
     check_name,
     is_path,
-    kind_of,
     open_model,
     read_pipeline,
 )
+from caseprep_pipelines.models.identity import ModelDirectory, kind_of
 from caseprep_pipelines.models.pins import (
     FIRST_USE,
     PINS_FILE,

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from caseprep_pipelines.models.digests import model_files
-from caseprep_pipelines.models.directories import Kind, hub_snapshots, kind_of
+from caseprep_pipelines.models.directories import hub_snapshots
+from caseprep_pipelines.models.identity import Kind, kind_of
 from caseprep_pipelines.models.pins import DEMO_MODELS, PINS_FILE, find_pin, looks_pinned, read_pins
 
 

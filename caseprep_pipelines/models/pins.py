@@ -19,16 +19,14 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import ValidationError
 
 from caseprep_pipelines.errors import ConfigurationError
 from caseprep_pipelines.models.digests import FileDigest, combined_digest, digests_of, model_files
+from caseprep_pipelines.models.identity import ModelDirectory, kind_of
 from caseprep_pipelines.storage.document import Document, Part
-
-if TYPE_CHECKING:
-    from caseprep_pipelines.models.directories import ModelDirectory
 
 PINS_FILE = "pins.json"
 DEMO_MODELS = Path(__file__).parent / "demo"
@@ -124,7 +122,7 @@ def looks_pinned(path: Path, models_directory: Path) -> bool | None:
     return sizes == {name: file.size for name, file in pinned.files.items()}
 
 
-def checked(model: "ModelDirectory", models_directory: Path) -> "ModelDirectory":
+def checked(model: ModelDirectory, models_directory: Path) -> ModelDirectory:
     """The model again, its files read and found as pinned: to be called before anything loads them.
 
     A model without a pin is pinned (see the module's docstring). Raises `ConfigurationError` naming the first file
@@ -139,7 +137,7 @@ def checked(model: "ModelDirectory", models_directory: Path) -> "ModelDirectory"
     return replace(model, identity=model.identity.model_copy(update={"digest": combined_digest(found)}))
 
 
-def refusal(model: "ModelDirectory", models_directory: Path, wrong: Sequence[str]) -> str:
+def refusal(model: ModelDirectory, models_directory: Path, wrong: Sequence[str]) -> str:
     """Why a model with these `differences` is not loaded, and what to do, in one line."""
     file, key = _place(model.path, models_directory)
     pinned = find_pin(model.path, models_directory)
@@ -154,8 +152,6 @@ def refusal(model: "ModelDirectory", models_directory: Path, wrong: Sequence[str
 
 def pin_demo_models(folder: Path = DEMO_MODELS) -> Mapping[str, Pin]:
     """Writes the pins of the demo models in a folder, replacing what was there, and returns them."""
-    from caseprep_pipelines.models.directories import kind_of
-
     models = sorted(path for path in folder.iterdir() if path.is_dir() and kind_of(path) is not None)
     pins = {path.name: Pin(source="shipped", files=digests_of(path)) for path in models}
     _write(folder / PINS_FILE, pins)
@@ -183,7 +179,7 @@ def _read(path: Path, *, fresh: bool = False) -> dict[str, FileDigest]:
         raise ConfigurationError(f"The model in {path} cannot be read: {error.strerror}") from None
 
 
-def _trust_on_first_use(model: "ModelDirectory", models_directory: Path, found: Mapping[str, FileDigest]) -> None:
+def _trust_on_first_use(model: ModelDirectory, models_directory: Path, found: Mapping[str, FileDigest]) -> None:
     if _place(model.path, models_directory)[0].parent == DEMO_MODELS:
         raise ConfigurationError(
             f"The demo model {model.identity.name} ships without digests: install the project again "

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from caseprep_pipelines.catalog.database import Catalog
-    from caseprep_pipelines.models.directories import ModelDirectory
+    from caseprep_pipelines.models.identity import ModelDirectory
     from caseprep_pipelines.report.prices import Rates
     from caseprep_pipelines.speech.diarizer import Diarizer
     from caseprep_pipelines.speech.transcriber import Transcriber

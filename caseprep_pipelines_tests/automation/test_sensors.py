@@ -17,8 +17,8 @@ from caseprep_pipelines.automation.sensors import evaluate, partitions_in_flight
 from caseprep_pipelines.catalog import loading, progress, registry, waiting
 from caseprep_pipelines.catalog.database import Catalog
 from caseprep_pipelines.definitions import build_defs
-from caseprep_pipelines.embedded import process_tags
 from caseprep_pipelines.resources.pipeline import Pipeline
+from caseprep_pipelines.run_processes import process_tags
 from caseprep_pipelines.settings import read_settings
 from caseprep_pipelines_tests.catalog.conftest import catalog, catalog_url
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from caseprep_pipelines.errors import ConfigurationError
-from caseprep_pipelines.models.directories import directory_digest, resolve_diarization, resolve_whisper
+from caseprep_pipelines.models.digests import directory_digest
+from caseprep_pipelines.models.directories import resolve_diarization, resolve_whisper
 from caseprep_pipelines_tests.models.made import make_diarization, make_whisper, model_bin
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from caseprep_pipelines.errors import ConfigurationError, Fault
-from caseprep_pipelines.models.directories import directory_digest, resolve_diarization, resolve_whisper
+from caseprep_pipelines.models.digests import directory_digest
+from caseprep_pipelines.models.directories import resolve_diarization, resolve_whisper
 from caseprep_pipelines.models.fetch import fetch
 from caseprep_pipelines.models.pins import checked, find_pin, pin, verify
 from caseprep_pipelines_tests.models.hub_server import Hub, hub

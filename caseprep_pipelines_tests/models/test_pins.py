@@ -6,7 +6,9 @@ import pytest
 
 from caseprep_pipelines.errors import ConfigurationError
 from caseprep_pipelines.models import pins
-from caseprep_pipelines.models.directories import ModelDirectory, directory_digest, resolve_diarization, resolve_whisper
+from caseprep_pipelines.models.digests import directory_digest
+from caseprep_pipelines.models.directories import resolve_diarization, resolve_whisper
+from caseprep_pipelines.models.identity import ModelDirectory
 from caseprep_pipelines.models.pins import checked, find_pin, looks_pinned, pin_demo_models, verify
 from caseprep_pipelines_tests.models.made import make_diarization, make_whisper
 
