@@ -6,19 +6,22 @@ Kept means copied into `originals/`, or left where it is: a version in a bucket 
 import re
 from datetime import UTC
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from caseprep_pipelines import __version__
 from caseprep_pipelines.assets.stage import Made, Recording, Stage
 from caseprep_pipelines.audio.documents import Origin, SourceRecording
 from caseprep_pipelines.audio.limits import Limits
 from caseprep_pipelines.audio.register import Digests, register
-from caseprep_pipelines.catalog import registry, tables
-from caseprep_pipelines.catalog.database import Catalog
 from caseprep_pipelines.custody.chain import Receipt, append
 from caseprep_pipelines.errors import ConfigurationError, Fault
 from caseprep_pipelines.rejections import Reason, RejectedRecording
 from caseprep_pipelines.settings import Settings
 from caseprep_pipelines.storage.objects import MissingObject, ObjectStore, open_store
+
+if TYPE_CHECKING:
+    from caseprep_pipelines.catalog.database import Catalog
+    from caseprep_pipelines.catalog.tables import Recording as Registered
 
 
 def limits(settings: Settings) -> Limits:
@@ -37,6 +40,8 @@ def original_name(partition: str, name: str) -> str:
 
 
 def make(recording: Recording) -> Made:
+    from caseprep_pipelines.catalog import registry
+
     pipeline, partition = recording.pipeline, recording.partition
     entry = registry.recording(pipeline.catalog, partition)
     if entry is None:
@@ -81,6 +86,8 @@ def make(recording: Recording) -> Made:
 
 def local_original(recording: Recording, source: SourceRecording) -> Path:
     """The original as a local file: in place where storage is a directory, fetched where it is S3."""
+    from caseprep_pipelines.catalog import registry
+
     if source.original is not None:
         return _fetched(recording, recording.pipeline.objects, source.original)
     entry = registry.recording(recording.pipeline.catalog, recording.partition)
@@ -141,7 +148,7 @@ def _exists(objects: ObjectStore, name: str) -> bool:
     return True
 
 
-def _origin(entry: tables.Recording) -> Origin:
+def _origin(entry: "Registered") -> Origin:
     received = entry.registered_at.astimezone(UTC).isoformat(timespec="seconds")
     if not entry.location.startswith("s3://"):
         return Origin(kind="file", received_at=received)
@@ -151,8 +158,10 @@ def _origin(entry: tables.Recording) -> Origin:
     return Origin(kind="object", bucket=bucket, version_id=version, received_at=received)
 
 
-def enter_receipt(catalog: Catalog, partition: str, digests: Digests) -> None:
+def enter_receipt(catalog: "Catalog", partition: str, digests: Digests) -> None:
     """Enters into registry and custody that these bytes came into our hands, before anything is made of them."""
+    from caseprep_pipelines.catalog import registry
+
     registry.mark_received(catalog, partition, digests.sha256, digests.size_bytes)
     append(
         catalog,

@@ -31,8 +31,8 @@ import dagster as dg
 from caseprep_pipelines import __version__
 from caseprep_pipelines.audio import sandbox
 from caseprep_pipelines.checks.outcome import ACCEPTED, Outcome
-from caseprep_pipelines.cluster.executor import again_elsewhere, retry_policy
 from caseprep_pipelines.cluster.placement import op_tags
+from caseprep_pipelines.cluster.retries import again_elsewhere, retry_policy
 from caseprep_pipelines.custody.chain import Product
 from caseprep_pipelines.custody.chain import append as append_custody
 from caseprep_pipelines.errors import ConfigurationError, Fault

@@ -1,7 +1,6 @@
 """Stage 7, `transcript_catalog`: the transcript in SQL, for queries and full-text search."""
 
 from caseprep_pipelines.assets.stage import Made, Recording, Stage
-from caseprep_pipelines.catalog.loading import load_transcript
 from caseprep_pipelines.catalog.receipt import CatalogReceipt
 from caseprep_pipelines.storage.document import Document
 from caseprep_pipelines.storage.products import MACHINE, ProductVersion
@@ -27,6 +26,8 @@ def make(recording: Recording) -> Made:
 
 
 def load(recording: Recording, _version: ProductVersion, document: Document) -> None:
+    from caseprep_pipelines.catalog.loading import load_transcript
+
     assert isinstance(document, CatalogReceipt)  # noqa: S101 - narrows the type
     transcript = recording.document("transcript", Transcript)
     head = recording.pipeline.products.version("transcript", recording.partition, document.transcript_version)

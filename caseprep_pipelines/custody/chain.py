@@ -10,15 +10,15 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, StringConstraints
-from sqlalchemy import select
 
-from caseprep_pipelines.catalog.database import Catalog
-from caseprep_pipelines.catalog.registry import locked
-from caseprep_pipelines.catalog.tables import CustodyEntry
 from caseprep_pipelines.storage.document import Part
+
+if TYPE_CHECKING:
+    from caseprep_pipelines.catalog.database import Catalog
+    from caseprep_pipelines.catalog.tables import CustodyEntry
 
 #: What the first entry of every chain carries as the hash of the one before.
 NO_ENTRY = "0" * 64
@@ -112,13 +112,18 @@ def canonical_json(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
-def append(catalog: Catalog, partition: str, payload: Payload, at: datetime | None = None) -> Entry:
+def append(catalog: "Catalog", partition: str, payload: Payload, at: datetime | None = None) -> Entry:
     """Adds an entry at the end of a recording's chain and returns it, or the one that says the same already.
 
     A receipt is entered once for each SHA-256, a product once for each version and an export once for the same files
     of a version, however often work is driven again; an access each time. The database arbitrates the sequence
     between writers. Raises `ConfigurationError` where the recording is not registered.
     """
+    from sqlalchemy import select
+
+    from caseprep_pipelines.catalog.registry import locked
+    from caseprep_pipelines.catalog.tables import CustodyEntry
+
     once = _once(payload)
     with catalog.writing() as session:
         locked(session, partition)
@@ -153,22 +158,30 @@ def _once(payload: Payload) -> str | None:
     return hashlib.sha256(canonical_json(what).encode()).hexdigest()
 
 
-def entries(catalog: Catalog, partition: str) -> list[Entry]:
+def entries(catalog: "Catalog", partition: str) -> list[Entry]:
     """The whole chain of a recording, first entry first."""
+    from sqlalchemy import select
+
+    from caseprep_pipelines.catalog.tables import CustodyEntry
+
     query = select(CustodyEntry).where(CustodyEntry.partition == partition).order_by(CustodyEntry.sequence)
     with catalog.reading() as session:
         return [_entry(row) for row in session.scalars(query)]
 
 
-def head(catalog: Catalog, partition: str) -> Entry | None:
+def head(catalog: "Catalog", partition: str) -> Entry | None:
     """The last entry: its hash, kept elsewhere, is the anchor that shows a cut-off tail."""
+    from sqlalchemy import select
+
+    from caseprep_pipelines.catalog.tables import CustodyEntry
+
     query = select(CustodyEntry).where(CustodyEntry.partition == partition)
     with catalog.reading() as session:
         row = session.scalar(query.order_by(CustodyEntry.sequence.desc()).limit(1))
         return None if row is None else _entry(row)
 
 
-def _entry(row: CustodyEntry) -> Entry:
+def _entry(row: "CustodyEntry") -> Entry:
     return Entry(
         partition=row.partition,
         sequence=row.sequence,
