@@ -72,7 +72,7 @@ def transcription(model: Model, files: Sequence[Path], device: str) -> Result:
         nonlocal windows
         windows = 0
         for outcome in transcribe_many(
-            files, lambda path: Job(normalized(path), path.parent, whisper, TranscribeOptions("en"))
+            files, lambda path: Job(normalized(path), path.parent, whisper, TranscribeOptions(("en",)))
         ):
             if isinstance(outcome.result, Exception):
                 raise outcome.result

@@ -69,7 +69,7 @@ model, clip_seconds, *paths = sys.argv[1:]
 identity = ModelIdentity(name="made", digest="0" * 64, clip_seconds=float(clip_seconds))
 whisper = load_transcriber(Path(model), identity, device="cpu")
 def job(path):
-    return Job(normalized(path), path.parent, whisper, TranscribeOptions("en"))
+    return Job(normalized(path), path.parent, whisper, TranscribeOptions(("en",)))
 started = time.perf_counter()
 said = {}
 for outcome in transcribe_many([Path(path) for path in paths], job):

@@ -5,8 +5,9 @@ and vocabulary may, so they never reach logs or metadata.
 """
 
 import tomllib
+from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from caseprep_pipelines.errors import ConfigurationError
 from caseprep_pipelines.storage.document import Part
@@ -17,7 +18,9 @@ class Matter(Part):
     """What `matter.toml` may say; every line of it is optional."""
 
     title: str | None = None
-    language: str | None = None
+    languages: tuple[str, ...] = ()
+    """What is spoken, as ISO 639 codes; no recording is taken for another language. `language = "en"` says the same
+    of one."""
     vocabulary: tuple[str, ...] = ()
     min_speakers: int | None = Field(default=None, ge=1)
     max_speakers: int | None = Field(default=None, ge=1)
@@ -25,6 +28,16 @@ class Matter(Part):
     """Its recordings go before everybody else's, and before the archive."""
     privileged: bool = False
     """Recordings of a privileged matter are registered and kept, but rejected before anything listens to them."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_language(cls, given: Any) -> Any:
+        if isinstance(given, dict) and isinstance(given.get("language"), str) and "languages" not in given:
+            return {
+                **{key: value for key, value in given.items() if key != "language"},
+                "languages": (given["language"],),
+            }
+        return given
 
 
 def parse_matter(data: bytes, matter: str) -> Matter:

@@ -80,7 +80,14 @@ class Settings(BaseSettings):
         default="auto", description="CTranslate2 compute type; `auto` is float16 on CUDA and int8 on a CPU."
     )
     language: str | None = Field(
-        default=None, description="Language of all recordings; by default it is detected per channel."
+        default=None,
+        description="Language of all recordings, or several, separated by commas (`en,es`); by default whatever is "
+        "likely, stretch by stretch.",
+    )
+    preferred_languages: tuple[str, ...] | str = Field(
+        default=("en", "es"),
+        description="Languages to expect where the sound leaves it open, separated by commas; nothing keeps other "
+        "languages from being heard.",
     )
     beam_size: int = Field(default=1, ge=1, le=20, description="Beam size of the decoder.")
     batch_size: int = Field(
@@ -280,11 +287,16 @@ class Settings(BaseSettings):
             raise ValueError("must be the name of a time zone such as Europe/Berlin") from None
         return value
 
-    @field_validator("formats")
+    @field_validator("formats", "preferred_languages")
     @classmethod
-    def _split_formats(cls, value: tuple[str, ...] | str) -> tuple[str, ...]:
+    def _split(cls, value: tuple[str, ...] | str) -> tuple[str, ...]:
         parts = value.split(",") if isinstance(value, str) else value
         return tuple(part.strip() for part in parts if part.strip())
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """`language` by parts; none where it is to be found out."""
+        return tuple(part.strip() for part in (self.language or "").split(",") if part.strip())
 
     @property
     def batches(self) -> dict[str, int]:

@@ -10,10 +10,12 @@ from caseprep_pipelines.audio.documents import NormalizedAudio, SourceRecording
 from caseprep_pipelines.checks.outcome import Outcome
 from caseprep_pipelines.models.directories import resolve_whisper
 from caseprep_pipelines.settings import Settings
-from caseprep_pipelines.speech.documents import RawTranscript, Segment, Suspicion
+from caseprep_pipelines.speech.documents import RawTranscript, Segment, Span, Suspicion
 from caseprep_pipelines.storage.products import CorruptProduct, MissingProduct
 
 if TYPE_CHECKING:
+    from caseprep_pipelines.speech.listening import Question
+    from caseprep_pipelines.speech.transcriber import Heard
     from caseprep_pipelines.speech.transcription import Job
     from caseprep_pipelines.speech.voice_activity import VoiceActivity
     from caseprep_pipelines.storage.saved_work import SavedWork
@@ -29,7 +31,7 @@ def make_many(recordings: Iterable[Recording]) -> Iterator[tuple[Recording, Made
             yield outcome.item, _made(outcome.item, outcome.result, outcome.seconds)
 
 
-def _job(recording: Recording) -> "Job":
+def _job(recording: Recording) -> "Job | RawTranscript":
     from caseprep_pipelines.speech.transcriber import TranscribeOptions
     from caseprep_pipelines.speech.transcription import Job
 
@@ -37,56 +39,80 @@ def _job(recording: Recording) -> "Job":
     audio = recording.document("normalized_audio", NormalizedAudio)
     matter = recording.matter(source.matter)
     transcriber = recording.pipeline.transcriber
-    return Job(
+    options = TranscribeOptions(
+        languages=matter.languages or recording.settings.languages,
+        preferred_languages=recording.settings.preferred_languages,
+        hotwords=matter.vocabulary,
+    )
+    work = recording.saved_work(
+        source.matter,
+        [
+            [channel.sha256 for channel in audio.distinct_channels],
+            transcriber.identity.digest,
+            transcriber.settings(options).model_dump(mode="json"),
+            transcriber.libraries(),
+            STAGE.revision,
+        ],
+    )
+    return _finished(recording, work) or Job(
         audio,
         recording.files("normalized_audio", tuple(channel.file for channel in audio.distinct_channels)),
         transcriber,
-        TranscribeOptions(language=matter.language or recording.settings.language, hotwords=matter.vocabulary),
+        options,
         recording.progress(audio.duration_seconds * len(audio.distinct_channels)),
-        lambda settings: SavedClips(
-            recording,
-            recording.saved_work(
-                source.matter,
-                [
-                    [channel.sha256 for channel in audio.distinct_channels],
-                    transcriber.identity.digest,
-                    settings.model_dump(mode="json"),
-                    transcriber.libraries(),
-                ],
-            ),
-        ),
+        lambda _settings: SavedClips(work),
     )
 
 
+def _finished(recording: Recording, work: "SavedWork") -> RawTranscript | None:
+    """The transcript of the same audio, where it was transcribed before."""
+    found = work.finished()
+    if found is None:
+        return None
+    try:
+        raw = recording.pipeline.products.read(STAGE.name, found[0], RawTranscript, found[1])
+    except (MissingProduct, CorruptProduct):
+        return None
+    return raw.model_copy(update={"partition": recording.partition}) if isinstance(raw, RawTranscript) else None
+
+
 class SavedClips:
-    """What the detector heard by channel, and segments by channel and clip: of an attempt that was interrupted, or of
-    the same audio, transcribed before."""
+    """What the detector heard by channel, and what was heard by channel and question, in an attempt that was
+    interrupted."""
 
-    def __init__(self, recording: Recording, work: "SavedWork") -> None:
-        self._recording, self._work = recording, work
+    def __init__(self, work: "SavedWork") -> None:
+        self._work = work
 
-    def load(self) -> dict[tuple[int, int], Segment | None]:
-        found = self._work.finished()
-        if found is not None:
-            try:
-                raw = self._recording.pipeline.products.read(STAGE.name, found[0], RawTranscript, found[1])
-            except (MissingProduct, CorruptProduct):
-                raw = None
-            if isinstance(raw, RawTranscript):
-                return _clips_of(raw)
-        heard: dict[tuple[int, int], Segment | None] = {}
+    def load(self) -> "dict[tuple[int, Question], Heard]":
+        from caseprep_pipelines.speech.listening import Question
+        from caseprep_pipelines.speech.transcriber import Heard
+
+        heard: dict[tuple[int, Question], Heard] = {}
         for part in self._work.parts("json"):
             try:
-                for at, number, said in json.loads(part):
-                    heard[at, number] = None if said is None else Segment.model_validate(said)
-            except (ValueError, TypeError):
+                for row in json.loads(part):
+                    span = Span.model_validate(row["span"])
+                    question = Question(span, tuple(row["languages"]), bool(row["words"]), bool(row["again"]))
+                    segment = None if row["segment"] is None else Segment.model_validate(row["segment"])
+                    heard[int(row["channel"]), question] = Heard(segment, dict(row["likely"]))
+            except (ValueError, TypeError, KeyError):
                 continue  # written by another version, or damaged: done again
         return heard
 
-    def save(self, heard: Mapping[tuple[int, int], Segment | None]) -> None:
+    def save(self, heard: "Mapping[tuple[int, Question], Heard]") -> None:
         rows = [
-            (at, number, None if said is None else said.model_dump(mode="json"))
-            for (at, number), said in sorted(heard.items(), key=lambda entry: entry[0])
+            {
+                "channel": at,
+                "span": question.span.model_dump(),
+                "languages": question.languages,
+                "words": question.words,
+                "again": question.again,
+                "segment": None if said.segment is None else said.segment.model_dump(mode="json"),
+                "likely": dict(said.languages),
+            }
+            for (at, question), said in sorted(
+                heard.items(), key=lambda entry: (entry[0][0], entry[0][1].span.start, entry[0][1].span.end)
+            )
         ]
         self._work.add("json", json.dumps(rows).encode())
 
@@ -96,7 +122,12 @@ class SavedClips:
 
         for part in self._work.parts(f"speech-{channel}.npz"):
             if arrays := unpacked(part):
-                return VoiceActivity(float(arrays["seconds"]), arrays["probabilities"], arrays["powers"])
+                return VoiceActivity(
+                    float(arrays["seconds"]),
+                    arrays["probabilities"],
+                    arrays["powers"],
+                    tuple(Span(start=float(a), end=float(b)) for a, b in arrays["witnessed"].reshape(-1, 2)),
+                )
         return None
 
     def save_activity(self, channel: int, activity: "VoiceActivity") -> None:
@@ -104,13 +135,13 @@ class SavedClips:
 
         from caseprep_pipelines.storage.saved_work import packed
 
-        data = packed(seconds=np.array(activity.seconds), probabilities=activity.probabilities, powers=activity.powers)
+        data = packed(
+            seconds=np.array(activity.seconds),
+            probabilities=activity.probabilities,
+            powers=activity.powers,
+            witnessed=np.array([(span.start, span.end) for span in activity.witnessed], dtype=np.float64),
+        )
         self._work.add(f"speech-{channel}.npz", data)
-
-
-def _clips_of(raw: RawTranscript) -> dict[tuple[int, int], Segment | None]:
-    said = {(at, segment.clip): segment for at, channel in enumerate(raw.channels) for segment in channel.segments}
-    return {(at, n): said.get((at, n)) for at, channel in enumerate(raw.channels) for n in range(len(channel.clips))}
 
 
 def _made(recording: Recording, raw: RawTranscript, seconds: float) -> Made:
@@ -127,14 +158,14 @@ def _made(recording: Recording, raw: RawTranscript, seconds: float) -> Made:
         folder,
         metadata={
             "words": words,
-            "languages": ", ".join(sorted({c.language for c in raw.channels if c.language})),
+            "languages": ", ".join(raw.languages),
             "speech_ratio": max((c.speech_ratio for c in raw.channels), default=0.0),
             **({"snr_db": min(snrs)} if snrs else {}),
             **{f"flagged_{flag.value.replace('-', '_')}": flags[flag] for flag in Suspicion},
             "model": raw.model.name,
             "demo_model": raw.model.demo,
         },
-        outcomes=(speech_has_words(flags),),
+        outcomes=(speech_has_words(flags[Suspicion.SPEECH_WITHOUT_WORDS]),),
         audio_seconds=raw.duration_seconds,
         record={
             "wall_seconds": round(seconds, 3),
@@ -156,16 +187,15 @@ def count_flags(raw: RawTranscript) -> Counter[Suspicion]:
     )
 
 
-def speech_has_words(flags: Counter[Suspicion]) -> Outcome:
-    """Fails where the detector heard speech for which no words came back."""
-    unspoken = flags[Suspicion.SPEECH_WITHOUT_WORDS]
-    return Outcome("speech_has_words", unspoken == 0, {"spans_without_words": unspoken})
+def speech_has_words(stretches: int) -> Outcome:
+    """Fails where speech was heard for which there are no words, in so many stretches."""
+    return Outcome("speech_has_words", stretches == 0, {"spans_without_words": stretches})
 
 
 def shaped_by(settings: Settings) -> Mapping[str, Any]:
     return {
         "model": installed_digest(resolve_whisper, settings.model, settings.models_directory),
-        "language": settings.language,
+        "languages": [settings.languages, settings.preferred_languages],
         "beam_size": settings.beam_size,
         "compute_type": settings.compute_type,
     }
@@ -181,9 +211,9 @@ STAGE = Stage(
     ),
     kinds=frozenset({"json", "whisper", "gpu"}),
     batch=50,
-    matter_fields=("language", "vocabulary"),
+    matter_fields=("languages", "vocabulary"),
     checks=(("speech_has_words", "Wherever the detector heard speech, words came back."),),
     shaped_by=shaped_by,
     gpu=True,
-    revision=3,  # longer pauses inside a clip; fewer clips
+    revision=4,  # all of the decoder's room, languages by stretch, second decodings, faint speech
 )

@@ -1,5 +1,6 @@
 """Stage 5, `transcript`: the canonical document, from words and turns."""
 
+from caseprep_pipelines.assets.raw_transcript import speech_has_words
 from caseprep_pipelines.assets.stage import Made, Recording, Stage
 from caseprep_pipelines.audio.documents import NormalizedAudio, SourceRecording
 from caseprep_pipelines.checks.outcome import Outcome
@@ -29,7 +30,7 @@ def make(recording: Recording) -> Made:
             "spans_without_words": len(transcript.unspoken),
             "demo_models": transcript.demo,
         },
-        outcomes=(speakers_certain(transcript),),
+        outcomes=(speakers_certain(transcript), speech_has_words(len(transcript.unspoken))),
         audio_seconds=transcript.duration_seconds,
     )
 
@@ -51,5 +52,9 @@ STAGE = Stage(
     ),
     kinds=frozenset({"json", "python"}),
     batch=500,
-    checks=(("speakers_certain", "At most a fifth of the words have an uncertain speaker."),),
+    checks=(
+        ("speakers_certain", "At most a fifth of the words have an uncertain speaker."),
+        ("speech_has_words", "Wherever speech or a speaker was heard for a second or more, there are words."),
+    ),
+    revision=2,  # turns without words are gaps; utterances have one language
 )

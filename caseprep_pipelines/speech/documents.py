@@ -17,6 +17,14 @@ class Suspicion(StrEnum):
     SPEECH_WITHOUT_WORDS = "speech-without-words"
     TOKEN_LIMIT = "token-limit"  # noqa: S105
     """The decoder stopped at its limit of tokens; words may be missing after it."""
+    RECOVERED = "recovered"
+    """Words of speech that the first decoding passed over; a second one found them."""
+    DECODINGS_AGREE = "decodings-agree"
+    """The words were suspicious, and a second decoding with other settings says nearly the same."""
+    DECODINGS_DIFFER = "decodings-differ"
+    """The words were suspicious, and a second decoding with other settings says something else."""
+    LANGUAGE_IN_DOUBT = "language-in-doubt"
+    """The words are of the likelier of two languages, and the other is likely too."""
 
 
 class Span(Part):
@@ -38,6 +46,8 @@ class Segment(Part):
 
     clip: int
     """Index into the channel's `clips`."""
+    language: str | None = None
+    """In which the words were recognized."""
     start: float
     end: float
     words: tuple[Word, ...]
@@ -58,13 +68,16 @@ class FlaggedSpan(Part):
 class ChannelTranscript(Part):
     channel: int
     language: str | None
+    """In which most was said; each segment has its own."""
     language_probability: float | None
+    """Mean over the clips; None where it was given."""
     speech: tuple[Span, ...]
-    """The speech map: where the detector heard speech."""
+    """The speech map: where the detector or the speaker segmentation heard speech."""
     bleed: tuple[Span, ...] = ()
     """Parts of the speech map that another channel carries louder: its speaker's words stand there, not here."""
     clips: tuple[Span, ...]
-    """What was handed to the recogniser, each at most the model's clip length, cut at silences."""
+    """What the segments were recognized from, each at most the model's clip length, cut at silences; and what was
+    handed to the recognizer and gave no words."""
     speech_ratio: float
     snr_db: float | None
     """Power of the speech alone over the power where nobody speaks; None where either is missing."""
@@ -76,7 +89,12 @@ class DecodeSettings(Part):
     """Every setting that shaped the words."""
 
     language: str | None
+    """The only one, where one was given."""
+    languages: tuple[str, ...] = ()
+    """Those that the recording was held to; none: whatever was likely."""
+    preferred_languages: tuple[str, ...] = ()
     beam_size: int
+    second_beam_size: int | None = None
     temperature: float
     hotwords: tuple[str, ...]
     """The matter's vocabulary as the decoder was prompted with it, most important first."""
@@ -108,6 +126,18 @@ class RawTranscript(Document):
     settings: DecodeSettings
     libraries: dict[str, str]
     channels: tuple[ChannelTranscript, ...]
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Those that anything was said in, the one with most words first."""
+        words: dict[str, int] = {}
+        for channel in self.channels:
+            if channel.language:
+                words.setdefault(channel.language, 0)
+            for segment in channel.segments:
+                if segment.language:
+                    words[segment.language] = words.get(segment.language, 0) + len(segment.words)
+        return tuple(sorted(words, key=lambda language: (-words[language], language)))
 
 
 class Turn(Part):

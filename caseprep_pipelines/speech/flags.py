@@ -6,9 +6,10 @@ with some models (1e-10 throughout with large-v3-turbo).
 
 import zlib
 from collections.abc import Sequence
+from difflib import SequenceMatcher
 from itertools import pairwise
 
-from caseprep_pipelines.speech.documents import FlaggedSpan, Segment, Span, Suspicion, Word
+from caseprep_pipelines.speech.documents import Segment, Span, Suspicion, Word
 
 REPETITION_COMPRESSION = 2.4
 """Whisper's own bound for text that compresses too well."""
@@ -21,20 +22,38 @@ FAST_WORDS, FAST_SECONDS = 10, 1.25
 """Nobody says ten words in less time."""
 STRAY_SECONDS = 0.5
 """A word whose middle is farther than this from detected speech was heard where nobody spoke."""
-UNHEARD_SECONDS = 1.5
-"""Speech without words counts from here: coughs and hesitations are shorter."""
+SAME_RATIO = 0.8
+"""Two decodings agree where so much of their words is the same: difflib's ratio."""
 
 
 def flag_segment(segment: Segment, speech: Sequence[Span]) -> Segment:
     """The segment with its flags, those that it had included; `speech` is the channel's speech map."""
+    found = {*segment.flags, *doubts(segment, speech)}
+    return segment.model_copy(update={"flags": tuple(flag for flag in Suspicion if flag in found)})
+
+
+def doubts(segment: Segment | None, speech: Sequence[Span]) -> tuple[Suspicion, ...]:
+    """What about the words themselves is suspicious; nothing about no words."""
+    if segment is None:
+        return ()
     found = {
         Suspicion.REPETITION: repeats(segment),
         Suspicion.LOW_PROBABILITY: improbable(segment),
         Suspicion.TOO_FAST: too_fast(segment.words),
         Suspicion.NO_SPEECH_DETECTED: strays(segment.words, speech),
     }
-    flags = [flag for flag in Suspicion if flag in segment.flags or found.get(flag)]
-    return segment.model_copy(update={"flags": tuple(flags)})
+    return tuple(flag for flag, is_so in found.items() if is_so)
+
+
+def bare(word: Word) -> str:
+    """What two decodings of a word have alike: its letters and digits, without case."""
+    return "".join(letter for letter in word.text.casefold() if letter.isalnum())
+
+
+def same_words(one: Segment | None, other: Segment | None) -> bool:
+    """Whether two decodings say nearly the same."""
+    texts = [[text for word in segment.words if (text := bare(word))] if segment else [] for segment in (one, other)]
+    return SequenceMatcher(None, *texts, autojunk=False).ratio() >= SAME_RATIO
 
 
 def compression_ratio(text: str) -> float:
@@ -45,7 +64,7 @@ def compression_ratio(text: str) -> float:
 
 def repeats(segment: Segment) -> bool:
     """Whether the words run in a loop."""
-    words = [word.text.casefold().strip(".,;:!?") for word in segment.words]
+    words = [bare(word) for word in segment.words]
     return segment.compression_ratio > REPETITION_COMPRESSION or any(
         _loops(words, size, times) for size, times in LOOP_TIMES
     )
@@ -75,31 +94,6 @@ def strays(words: Sequence[Word], speech: Sequence[Span]) -> bool:
     return any(a and b for a, b in pairwise(away)) or (len(away) == 1 and away[0])
 
 
-def speech_without_words(speech: Sequence[Span], words: Sequence[Word]) -> tuple[FlaggedSpan, ...]:
-    """The stretches of detected speech, from `UNHEARD_SECONDS` up, for which no words came back.
-
-    A word covers half a second around it: recognisers time words shorter than they are.
-    """
-    covered = _merged([(word.start - STRAY_SECONDS, word.end + STRAY_SECONDS) for word in words])
-    unheard: list[FlaggedSpan] = []
-    at = 0
-    for span in speech:
-        start = span.start
-        while at < len(covered) and covered[at][1] <= start:
-            at += 1
-        following = at
-        while following < len(covered) and covered[following][0] < span.end:
-            unheard.append(_unheard(start, covered[following][0]))
-            start = covered[following][1]
-            following += 1
-        unheard.append(_unheard(start, span.end))
-    return tuple(stretch for stretch in unheard if stretch.end - stretch.start >= UNHEARD_SECONDS)
-
-
-def _unheard(start: float, end: float) -> FlaggedSpan:
-    return FlaggedSpan(start=round(start, 3), end=round(end, 3), flag=Suspicion.SPEECH_WITHOUT_WORDS)
-
-
 def _loops(words: Sequence[str], size: int, times: int) -> bool:
     same = 0
     for at in range(size, len(words)):
@@ -119,13 +113,3 @@ def _beside(words: Sequence[Word], speech: Sequence[Span]) -> list[tuple[float, 
             first += 1
         pairs.append((middle, speech[first : first + 1]))
     return pairs
-
-
-def _merged(stretches: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    merged: list[tuple[float, float]] = []
-    for start, end in sorted(stretches):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((start, end))
-    return merged

@@ -1,7 +1,7 @@
 """What every recogniser must do: the seam behind which faster-whisper stands. No engine belongs here."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -20,10 +20,22 @@ def no_progress(seconds: float) -> None:
 class TranscribeOptions:
     """What a matter or an operator asks of a recogniser."""
 
-    language: str | None = None
-    """ISO 639 code; None: detected once for each channel."""
+    languages: tuple[str, ...] = ()
+    """ISO 639 codes of what is spoken; none: whatever is likely."""
+    preferred_languages: tuple[str, ...] = ()
+    """Which languages to take where the sound leaves it open."""
     hotwords: tuple[str, ...] = ()
     """Names and terms to expect, most important first."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a recogniser made of a clip."""
+
+    segment: Segment | None
+    """None: nothing was said. It carries only the flags that the recogniser knows, and no number."""
+    languages: Mapping[str, float] = field(default_factory=dict)
+    """How likely each language is; empty where the clip's was given. What is hardly likely is left out."""
 
 
 @dataclass(frozen=True)
@@ -32,15 +44,18 @@ class Clip:
 
     channel: Path
     """A 16 kHz mono file."""
-    number: int
-    """Which of the channel's clips it is."""
     span: Span
-    language: str
+    languages: tuple[str, ...]
+    """What it can be in: one, some, or, where empty, whichever the model knows."""
+    preferred: tuple[str, ...]
     hotwords: tuple[str, ...]
-    deliver: Callable[[Segment | Exception | None, float], None]
-    """Called once, from any thread: with what was said (None: nothing; flags known to the recogniser only), or with
-    the `Fault` or other error that kept the clip from being recognised; and with the clip's share of the time, in
-    seconds, for which the recogniser was at work."""
+    words: bool
+    """False: only the language is asked for."""
+    again: bool
+    """Decoded with the second settings."""
+    deliver: Callable[[Heard | Exception, float], None]
+    """Called once, from any thread: with what was heard, or with the `Fault` or other error that kept the clip from
+    being recognised; and with the clip's share of the time, in seconds, for which the recogniser was at work."""
 
     @property
     def seconds(self) -> float:
@@ -69,10 +84,6 @@ class Transcriber(Protocol):
 
     def settings(self, options: TranscribeOptions) -> DecodeSettings:
         """Every setting that shapes the words. Raises `ConfigurationError` where the model cannot do what is asked."""
-        ...
-
-    def language(self, channel: Path, clips: Sequence[Span], given: str | None) -> tuple[str, float | None]:
-        """The language of a channel with its probability; `given`, with None, where it is not to be detected."""
         ...
 
     def recognise(self, clips: Iterable[Clip]) -> Iterator[None]:

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
 from typing import Generic, Protocol, TypeVar
@@ -18,8 +18,8 @@ from caseprep_pipelines.audio.documents import ChannelAudio, NormalizedAudio
 from caseprep_pipelines.speech.channels import ChannelSpeech, channel_turns, channels_are_speakers
 from caseprep_pipelines.speech.documents import ChannelTranscript, DecodeSettings, RawTranscript, Segment, Span
 from caseprep_pipelines.speech.engines import usable_cores
-from caseprep_pipelines.speech.flags import flag_segment, speech_without_words
-from caseprep_pipelines.speech.transcriber import Clip, Progress, TranscribeOptions, Transcriber, no_progress
+from caseprep_pipelines.speech.listening import Question, listen
+from caseprep_pipelines.speech.transcriber import Clip, Heard, Progress, TranscribeOptions, Transcriber, no_progress
 from caseprep_pipelines.speech.voice_activity import VoiceActivity, detect
 
 T = TypeVar("T")
@@ -30,16 +30,19 @@ SAVE_SECONDS = 30.0
 DETECTION_SECONDS = 5.0
 """What the detector heard on a channel is put away where that took it at least so long."""
 
-Heard = Mapping[tuple[int, int], Segment | None]
-"""What was said in clips, by place of the channel and number of the clip."""
+Answers = Mapping[tuple[int, Question], Heard]
+"""What was heard, by place of the channel and what was asked about it."""
+
+Witness = Callable[[Path, Sequence[Span]], Sequence[Span]]
+"""A second detector: where in these stretches of a channel it hears speech."""
 
 
 class Savings(Protocol):
     """Where what is known already of one recording is kept until the product is there."""
 
-    def load(self) -> Heard: ...
+    def load(self) -> Answers: ...
 
-    def save(self, heard: Heard) -> None:
+    def save(self, heard: Answers) -> None:
         """Adds to what is kept."""
         ...
 
@@ -62,27 +65,38 @@ class Job:
     """Gets seconds of audio, of all channels together."""
     savings: Callable[[DecodeSettings], Savings] | None = None
     """Given the settings, which are a part of what a saved clip depends on."""
+    witness: Witness | None = None
+    """Asked about the stretches where the first detector heard nobody."""
 
 
 def recognise_channel(
     transcriber: Transcriber, channel: Path, clips: Sequence[Span], options: TranscribeOptions
 ) -> tuple[Segment, ...]:
-    """What was said in these clips of one file, in order, without judgement. Raises `ConfigurationError` or `Fault`."""
-    heard: dict[int, Segment | Exception | None] = {}
+    """What was said in these clips of one file, in order, each decoded once and without judgement. Raises
+    `ConfigurationError` or `Fault`."""
+    heard: dict[int, Heard | Exception] = {}
     settings = transcriber.settings(options)
-    language, _ = transcriber.language(channel, clips, options.language) if clips else ("", None)
     asked = (
-        Clip(channel, number, span, language, settings.hotwords, lambda said, _, at=number: heard.update({at: said}))  # type: ignore[misc]
+        Clip(
+            channel,
+            span,
+            settings.languages,
+            settings.preferred_languages,
+            settings.hotwords,
+            words=True,
+            again=False,
+            deliver=lambda said, _, at=number: heard.update({at: said}),  # type: ignore[misc]
+        )
         for number, span in enumerate(clips)
     )
     for _ in transcriber.recognise(asked):
         pass
     segments = []
-    for _, said in sorted(heard.items()):
+    for number, said in sorted(heard.items()):
         if isinstance(said, Exception):
             raise said
-        if said is not None:
-            segments.append(said)
+        if said.segment is not None:
+            segments.append(said.segment.model_copy(update={"clip": number}))
     return tuple(segments)
 
 
@@ -103,15 +117,17 @@ def transcribe(job: Job) -> RawTranscript:
     return outcome.result
 
 
-def transcribe_many(items: Iterable[T], job: Callable[[T], Job]) -> Iterator["Outcome[T]"]:
+def transcribe_many(items: Iterable[T], job: Callable[[T], Job | RawTranscript]) -> Iterator["Outcome[T]"]:
     """Every item's outcome, in the order in which they are done.
 
-    `job` is called ahead, in other threads, for as many items as there are cores. A channel that repeats another is
-    not transcribed. Where the caller stops early, or an interruption arrives, what is in the recogniser's hands is
-    finished and put away with all that was not yet.
+    `job` is called ahead, in other threads, for as many items as there are cores; what it has a transcript of already
+    is not worked on. A channel that repeats another is not transcribed. What a recording's first answers lead to is
+    asked before the next recording is begun. Where the caller stops early, or an interruption arrives, what is in the
+    recogniser's hands is finished and put away with all that was not yet.
     """
     open_items: list[_Item[T]] = []
     done: deque[Outcome[T]] = deque()
+    prepared = _ahead(items, lambda given: _prepared(given, job(given)))
 
     def settled() -> Iterator[Outcome[T]]:
         for item in [item for item in open_items if item.complete]:
@@ -120,26 +136,35 @@ def transcribe_many(items: Iterable[T], job: Callable[[T], Job]) -> Iterator["Ou
         while done:
             yield done.popleft()
 
-    def clips(first: "_Item[T]", rest: Iterator["_Item[T] | Outcome[T]"]) -> Iterator[Clip]:
-        item: _Item[T] | Outcome[T] = first
+    def clips(beginning: "_Item[T] | None") -> Iterator[Clip]:
+        """All that can be asked now: of the items that are open, then of those that follow."""
+        if beginning is not None:
+            open_items.append(beginning)
         while True:
-            if isinstance(item, Outcome):
-                done.append(item)
-            else:
-                open_items.append(item)
+            for item in list(open_items):
                 yield from item.clips()
-            following = next(rest, None)
+            following = next(prepared, None)
             if following is None:
                 return
-            item = following
+            if isinstance(following, Outcome):
+                done.append(following)
+            else:
+                open_items.append(following)
 
-    prepared = _ahead(items, lambda given: _Item(given, job(given)))
     try:
-        for item in prepared:
-            if isinstance(item, Outcome):
-                yield item
-                continue
-            for _ in item.job.transcriber.recognise(clips(item, prepared)):
+        while True:
+            waiting = next((item for item in open_items if not item.complete), None)
+            beginning: _Item[T] | None = None
+            if waiting is None:
+                following = next(prepared, None)
+                if following is None:
+                    break
+                if isinstance(following, Outcome):
+                    yield following
+                    continue
+                beginning = following
+            transcriber = (waiting or beginning).job.transcriber  # type: ignore[union-attr]
+            for _ in transcriber.recognise(clips(beginning)):
                 for unfinished in open_items:
                     unfinished.report()
                 yield from settled()
@@ -150,11 +175,17 @@ def transcribe_many(items: Iterable[T], job: Callable[[T], Job]) -> Iterator["Ou
             item.save(at_once=True)
 
 
-def _ahead(items: Iterable[T], prepare: Callable[[T], "_Item[T]"]) -> "Generator[_Item[T] | Outcome[T], None, None]":
+def _prepared(given: T, job: Job | RawTranscript) -> "_Item[T] | Outcome[T]":
+    return Outcome(given, job) if isinstance(job, RawTranscript) else _Item(given, job)
+
+
+def _ahead(
+    items: Iterable[T], prepare: Callable[[T], "_Item[T] | Outcome[T]"]
+) -> "Generator[_Item[T] | Outcome[T], None, None]":
     """The items prepared, in order, some before they are asked for."""
     pending = iter(items)
     ahead = usable_cores() + 1
-    waiting: deque[tuple[T, Future[_Item[T]]]] = deque()
+    waiting: deque[tuple[T, Future[_Item[T] | Outcome[T]]]] = deque()
     with ThreadPoolExecutor(usable_cores(), thread_name_prefix="prepare") as pool:
         try:
             while True:
@@ -187,27 +218,30 @@ class _Item(Generic[T]):
         self.channels = audio.distinct_channels
         self.savings = job.savings(self.settings) if job.savings is not None else None
         self.activities = [self._detected(at, folder / channel.file) for at, channel in enumerate(self.channels)]
-        self.bleed = _bleed(self.channels, self.activities, audio.duration_seconds)
-        self.spans = [
-            activity.clips(transcriber.identity.clip_seconds, self.bleed[channel.index])
+        bleed = _bleed(self.channels, self.activities, audio.duration_seconds)
+        self.listening = [
+            listen(
+                channel.index,
+                activity,
+                bleed[channel.index],
+                _without(activity.speech, bleed[channel.index]),
+                self.settings,
+            )
             for channel, activity in zip(self.channels, self.activities, strict=True)
         ]
-        self.languages = [
-            transcriber.language(folder / channel.file, spans, job.options.language)
-            if spans
-            else (job.options.language, None)
-            for channel, spans in zip(self.channels, self.spans, strict=True)
-        ]
-        self.total = sum(span.end - span.start for spans in self.spans for span in spans)
-        saved = self.savings.load() if self.savings is not None else {}
-        places = {(at, number) for at, spans in enumerate(self.spans) for number in range(len(spans))}
-        self.heard = {place: segment for place, segment in saved.items() if place in places}
-        self.missing = places - self.heard.keys()
-        self.unsaved: dict[tuple[int, int], Segment | None] = {}
+        self.heard: dict[tuple[int, Question], Heard] = dict(self.savings.load()) if self.savings is not None else {}
+        self.unsaved: dict[tuple[int, Question], Heard] = {}
+        self.asked: list[tuple[Question, ...]] = [() for _ in self.channels]
+        self.waiting: set[tuple[int, Question]] = set()
+        self.unasked: deque[tuple[int, Question]] = deque()
+        self.results: dict[int, ChannelTranscript] = {}
         self.error: Exception | None = None
         self.seconds = 0.0
+        self.reported = 0.0
         self.saved_at = time.monotonic()
         self.lock = Lock()
+        for at in range(len(self.channels)):
+            self._go_on(at, None)
 
     def _detected(self, at: int, channel: Path) -> VoiceActivity:
         kept = self.savings.load_activity(at) if self.savings is not None else None
@@ -215,42 +249,76 @@ class _Item(Generic[T]):
             return kept
         started = time.monotonic()
         activity = detect(channel)
+        if self.job.witness is not None:
+            activity = replace(activity, witnessed=tuple(self.job.witness(channel, activity.unheard)))
         if self.savings is not None and time.monotonic() - started >= DETECTION_SECONDS:
             self.savings.save_activity(at, activity)
         return activity
 
     @property
     def complete(self) -> bool:
+        """Whether there is nothing more to ask, or, after an error, nothing more to wait for."""
         with self.lock:
-            return not self.missing
+            return not self.waiting and (self.error is not None or len(self.results) == len(self.channels))
 
     def clips(self) -> Iterator[Clip]:
-        for at, number in sorted(self.missing):
-            language = self.languages[at][0]
-            assert language is not None  # noqa: S101 - a channel with clips has one
+        """What is to be asked now."""
+        while True:
+            with self.lock:
+                if self.error is not None:
+                    self.waiting -= set(self.unasked)
+                    self.unasked.clear()
+                if not self.unasked:
+                    return
+                at, question = self.unasked.popleft()
             yield Clip(
                 channel=self.job.folder / self.channels[at].file,
-                number=number,
-                span=self.spans[at][number],
-                language=language,
+                span=question.span,
+                languages=question.languages,
+                preferred=self.settings.preferred_languages,
                 hotwords=self.settings.hotwords,
-                deliver=lambda said, seconds, place=(at, number): self.take(place, said, seconds),  # type: ignore[misc]
+                words=question.words,
+                again=question.again,
+                deliver=lambda said, seconds, place=(at, question): self.take(place, said, seconds),  # type: ignore[misc]
             )
 
-    def take(self, place: tuple[int, int], said: Segment | Exception | None, seconds: float) -> None:
+    def take(self, place: tuple[int, Question], said: Heard | Exception, seconds: float) -> None:
         with self.lock:
             self.seconds += seconds
-            self.missing.discard(place)
+            self.waiting.discard(place)
             if isinstance(said, Exception):
                 self.error = self.error or said
-            else:
-                self.heard[place] = self.unsaved[place] = said
+                return
+            self.heard[place] = self.unsaved[place] = said
+            at = place[0]
+            if self.error is None and not any(other == at for other, _ in self.waiting):
+                self._go_on(at, {question: self.heard[at, question] for question in self.asked[at]})
+
+    def _go_on(self, at: int, answers: Mapping[Question, Heard] | None) -> None:
+        """Hears what the channel wants to know next; what is known already is answered at once."""
+        try:
+            while True:
+                asked = tuple(self.listening[at].send(answers))  # type: ignore[arg-type]
+                missing = [question for question in asked if (at, question) not in self.heard]
+                if missing:
+                    break
+                answers = {question: self.heard[at, question] for question in asked}
+        except StopIteration as ended:
+            self.results[at] = ended.value
+            return
+        self.asked[at] = asked
+        places = [(at, question) for question in dict.fromkeys(missing)]
+        self.waiting.update(places)
+        self.unasked.extend(places)
 
     def report(self) -> None:
         with self.lock:
-            left = sum(self.spans[at][number].end - self.spans[at][number].start for at, number in self.missing)
+            left = sum(question.span.end - question.span.start for _, question in self.waiting)
+            known = sum(question.span.end - question.span.start for _, question in self.heard)
         whole = self.job.audio.duration_seconds * len(self.channels)
-        self.job.progress(whole * (1 - left / self.total) if self.total else whole)
+        # what is found to be asked again may not take back what was reported
+        self.reported = max(self.reported, whole * known / (known + left) if known + left else whole)
+        self.job.progress(self.reported)
         self.save()
 
     def save(self, at_once: bool = False) -> None:
@@ -275,28 +343,7 @@ class _Item(Generic[T]):
             model=self.job.transcriber.identity,
             settings=self.settings,
             libraries=self.job.transcriber.libraries(),
-            channels=tuple(self._channel(at) for at in range(len(self.channels))),
-        )
-
-    def _channel(self, at: int) -> ChannelTranscript:
-        activity, bleed = self.activities[at], self.bleed[self.channels[at].index]
-        speech = activity.speech
-        said = (self.heard[at, number] for number in range(len(self.spans[at])))
-        segments = tuple(flag_segment(segment, speech) for segment in said if segment is not None)
-        language, probability = self.languages[at]
-        return ChannelTranscript(
-            channel=self.channels[at].index,
-            language=language,
-            language_probability=probability,
-            speech=speech,
-            bleed=bleed,
-            clips=self.spans[at],
-            speech_ratio=activity.speech_ratio,
-            snr_db=activity.snr_db,
-            segments=segments,
-            flagged=speech_without_words(
-                _without(speech, bleed), [word for segment in segments for word in segment.words]
-            ),
+            channels=tuple(self.results[at] for at in range(len(self.channels))),
         )
 
 

@@ -30,14 +30,23 @@ SPEECH_THRESHOLD = 0.35
 testimony."""
 SILENCE_THRESHOLD = 0.2
 """Probability below which speech ends; between the two, what was goes on."""
+FAINT_THRESHOLD, FAINT_SILENCE_THRESHOLD = 0.15, 0.1
+"""The same for what is only listened to: people far from the microphone hardly reach more. Clips hold it, for a word
+there is testimony; but where no words come back, nobody is told, for noise reaches it too."""
+FAINT_SECONDS = 0.25
+"""What is faint throughout is listened to from here."""
 MIN_SILENCE_SECONDS = 0.16
 """Shorter silences do not part two stretches of speech."""
-SPEECH_PAD_SECONDS = 0.2
+SPEECH_PAD_SECONDS = 0.4
 """What a clip keeps on either side of its speech: the detector is late at soft openings."""
 MAX_PAUSE_SHARE = 1 / 3
 """A silence longer than this share of what a clip may hold is never inside one: recognisers invent words where there is
 little speech. A much smaller share would cost more clips, and each costs the encoder as much as a full one. What is in
 a clip is the recording as it is: clips are never put together from stretches that lie apart."""
+
+SHORT_SECONDS, SHORT_PAUSE_SECONDS = 1.5, 0.3
+"""Stretches are put together where one is shorter and the pause between them too: of a second of speech nobody can
+tell the language."""
 
 _BLOCK_FRAMES = 10_000
 """320 s: as many frames as faster-whisper gives the detector at once, hence the same sums."""
@@ -55,11 +64,32 @@ class VoiceActivity:
     """Shape `(frames,)`: probability of speech."""
     powers: Frames
     """Shape `(frames,)`: mean square of the samples, full scale being 1."""
+    witnessed: tuple[Span, ...] = ()
+    """Where a second detector heard speech and this one did not."""
 
     @property
     def speech(self) -> tuple[Span, ...]:
-        """The speech map: in order, apart from each other, without padding."""
-        return to_spans(speech_frames(self.probabilities), self.seconds)
+        """The speech map, of both detectors: in order, apart from each other, without padding."""
+        return to_spans(self._speech_frames, self.seconds)
+
+    @property
+    def unheard(self) -> tuple[Span, ...]:
+        """Where this detector heard nothing: everything else, in order."""
+        edges = [0.0, *(at for span in self.speech for at in (span.start, span.end)), self.seconds]
+        return tuple(Span(start=a, end=b) for a, b in zip(edges[::2], edges[1::2], strict=True) if b > a)
+
+    @property
+    def _speech_frames(self) -> list[tuple[int, int]]:
+        return joined([*speech_frames(self.probabilities), *span_frames(self.witnessed)])
+
+    @property
+    def _listened(self) -> list[tuple[int, int]]:
+        """All that clips hold: the speech map, and what is faint."""
+        faint = speech_frames(self.probabilities, FAINT_THRESHOLD, FAINT_SILENCE_THRESHOLD)
+        heard = self._speech_frames
+        least = _frames(FAINT_SECONDS)
+        known = mask(heard, len(self.probabilities))
+        return joined([*heard, *(s for s in faint if s[1] - s[0] >= least or known[s[0] : s[1]].any())])
 
     @property
     def speech_ratio(self) -> float:
@@ -74,7 +104,7 @@ class VoiceActivity:
         Frames closer to speech than its padding count as neither. None where there is no speech, no silence, or
         digital silence. Speech no louder than the noise is -30 dB.
         """
-        frames = speech_frames(self.probabilities)
+        frames = self._speech_frames
         speech = mask(frames, len(self.powers))
         pad = _frames(SPEECH_PAD_SECONDS)
         near = mask([(start - pad, end + pad) for start, end in frames], len(self.powers))
@@ -86,18 +116,59 @@ class VoiceActivity:
         voice = float(self.powers[speech].mean(dtype=np.float64)) - noise
         return round(float(10 * np.log10(max(voice, noise * 1e-3) / noise)), 2)
 
-    def clips(self, clip_seconds: float, bleed: Sequence[Span] = ()) -> tuple[Span, ...]:
+    def clips(self, clip_seconds: float, bleed: Sequence[Span] = (), edges: Sequence[float] = ()) -> tuple[Span, ...]:
         """What is handed to the recogniser: see `clip_frames`. No clip reaches into `bleed`, parts of the speech map
-        that are another channel's."""
+        that are another channel's, or over one of the `edges`, where a language ends."""
+        frames = len(self.probabilities)
+        barriers = [
+            (0, 0),
+            *sorted([*span_frames(bleed), *((_frames(edge), _frames(edge)) for edge in edges)]),
+            (frames, frames),
+        ]
+        return to_spans(self._between(barriers, clip_seconds), self.seconds)
+
+    def parts(self, span: Span, clip_seconds: float) -> tuple[Span, ...]:
+        """The same for a stretch alone."""
+        ((first, last),) = span_frames([span])
+        frames = len(self.probabilities)
+        found = self._between([(0, first), (last, frames)], clip_seconds)
+        return tuple(part for part in to_spans(found, self.seconds) if part.end > part.start)
+
+    def _between(self, barriers: Sequence[tuple[int, int]], clip_seconds: float) -> list[tuple[int, int]]:
         limit = int(clip_seconds * SAMPLE_RATE) // FRAME_SAMPLES
-        speech = speech_frames(self.probabilities)
-        barriers = [(0, 0), *span_frames(bleed), (len(self.probabilities), len(self.probabilities))]
+        speech = self._listened
         clips: list[tuple[int, int]] = []
         for (_, first), (last, _) in pairwise(barriers):
             between = [(max(start, first), min(end, last)) for start, end in speech if start < last and end > first]
             found = clip_frames(between, self.probabilities, limit)
             clips.extend((max(start, first), min(end, last)) for start, end in found)
-        return to_spans(clips, self.seconds)
+        return clips
+
+    def stretches(self, longest_seconds: float) -> tuple[Span, ...]:
+        """The speech between pauses, no stretch longer than given and few shorter than `SHORT_SECONDS`."""
+        limit = int(longest_seconds * SAMPLE_RATE) // FRAME_SAMPLES
+        speech = self._listened
+        pieces = [
+            part
+            for piece in _padded(speech, len(self.probabilities))
+            for part in _cut(piece, self.probabilities, limit)
+        ]
+        found: list[tuple[int, int]] = []
+        pause = _frames(MIN_SILENCE_SECONDS)
+        for piece in pieces:
+            if found and piece.end - found[-1][0] <= limit and pause < _frames(SHORT_PAUSE_SECONDS):
+                if min(found[-1][1] - found[-1][0], piece.end - piece.start) < _frames(SHORT_SECONDS):
+                    found[-1] = (found[-1][0], piece.end)
+                    pause = piece.silence_after
+                    continue
+            found.append((piece.start, piece.end))
+            pause = piece.silence_after
+        return to_spans(found, self.seconds)
+
+    def power(self, span: Span) -> float:
+        """Mean square of the speech in it."""
+        ((first, last),) = span_frames([span])
+        return float(self.powers[first:last].mean(dtype=np.float64)) if last > first else 0.0
 
 
 def detect(path: Path) -> VoiceActivity:
@@ -149,15 +220,17 @@ def frame_powers(samples: Samples) -> Frames:
     return powers
 
 
-def speech_frames(probabilities: Frames) -> list[tuple[int, int]]:
+def speech_frames(
+    probabilities: Frames, speech: float = SPEECH_THRESHOLD, silence: float = SILENCE_THRESHOLD
+) -> list[tuple[int, int]]:
     """The stretches of speech as `(first frame, frame after the last)`, by Silero's own rule.
 
-    Speech begins at `SPEECH_THRESHOLD`, goes on above `SILENCE_THRESHOLD`, and ends where nothing reaches
-    `SPEECH_THRESHOLD` again within `MIN_SILENCE_SECONDS`. No stretch is too short to count.
+    Speech begins at the threshold of speech, goes on above that of silence, and ends where nothing reaches the former
+    again within `MIN_SILENCE_SECONDS`. No stretch is too short to count.
     """
-    decided = (probabilities >= SPEECH_THRESHOLD) | (probabilities < SILENCE_THRESHOLD)
+    decided = (probabilities >= speech) | (probabilities < silence)
     latest = np.maximum.accumulate(np.where(decided, np.arange(len(probabilities)), -1))
-    speaking = (latest >= 0) & (probabilities[np.maximum(latest, 0)] >= SPEECH_THRESHOLD)
+    speaking = (latest >= 0) & (probabilities[np.maximum(latest, 0)] >= speech)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], speaking, [False]]).astype(np.int8)))
     stretches: list[tuple[int, int]] = []
     for start, end in edges.reshape(-1, 2).tolist():
@@ -204,6 +277,17 @@ def to_spans(frames: Iterable[tuple[int, int]], seconds: float) -> tuple[Span, .
         Span(start=round(start * FRAME_SECONDS, 3), end=min(round(end * FRAME_SECONDS, 3), seconds))
         for start, end in frames
     )
+
+
+def joined(stretches: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The same frames in order, what touches or is parted by less than `MIN_SILENCE_SECONDS` as one stretch."""
+    together: list[tuple[int, int]] = []
+    for start, end in sorted(stretches):
+        if together and start - together[-1][1] < _frames(MIN_SILENCE_SECONDS):
+            together[-1] = (together[-1][0], max(end, together[-1][1]))
+        else:
+            together.append((start, end))
+    return together
 
 
 def mask(stretches: Iterable[tuple[int, int]], frames: int) -> NDArray[np.bool_]:

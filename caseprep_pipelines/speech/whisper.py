@@ -20,7 +20,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -39,22 +39,23 @@ from caseprep_pipelines.speech import voice_activity
 from caseprep_pipelines.speech.documents import DecodeSettings, Segment, Span, Suspicion, Word
 from caseprep_pipelines.speech.engines import device_name, gpu_bytes, keep_private, usable_cores
 from caseprep_pipelines.speech.features import on_device
-from caseprep_pipelines.speech.transcriber import Clip, TranscribeOptions
+from caseprep_pipelines.speech.flags import compression_ratio
+from caseprep_pipelines.speech.languages import LANGUAGE_SECONDS, likeliest
+from caseprep_pipelines.speech.transcriber import Clip, Heard, TranscribeOptions
 
-MAX_NEW_TOKENS = 220
-"""What Whisper's context of 448 tokens leaves beside the longest prompt; it was trained to say 224 in 30 s."""
 HOTWORD_TOKENS = 223
 """faster-whisper cuts the vocabulary after so many tokens, in the middle of a name if need be."""
 MAX_CONTEXT = 448
-LANGUAGE_CLIPS = 4
-"""The language is the likeliest on average over so many of the longest clips."""
+SECOND_BEAM = 1
+"""A second decoding takes the likeliest token at each step: what it says alike is no artefact of the first's search."""
 UNSPACED_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 """faster-whisper tells words apart by characters there, elsewhere by spaces."""
+LEAST_LIKELY = 0.001
+"""Languages that are less likely are not told."""
 
-# Clips lie apart in the buffer that is handed over, and begin at whole seconds: faster-whisper shortens a clip's first
-# word or not by how long ago the clip before it ended, and places clips to the centisecond, rounded down.
-_BUFFER_GAP_SECONDS = 3
-
+# faster-whisper shortens a clip's first word or not by how long ago the words before it ended; none were
+_LONG_AGO = -10.0
+_BEFORE_WORDS, _AFTER_WORDS = "\"'“¿([{-", "\"'.。,，!！?？:：”)]}、"
 
 POOL_BATCHES = 8
 """Clips are sorted by length among so many batches of them."""
@@ -96,21 +97,27 @@ class WhisperTranscriber:
         return {name: version(name) for name in names}
 
     def settings(self, options: TranscribeOptions) -> DecodeSettings:
-        if options.language is not None and options.language not in self.engine.supported_languages:
-            raise ConfigurationError(
-                f"The model {self.identity.name} does not know the language {options.language!r}; "
-                "name another language or another model."
-            )
+        known = tuple(self.engine.supported_languages)
+        for language in options.languages:
+            if language not in known:
+                raise ConfigurationError(
+                    f"The model {self.identity.name} does not know the language {language!r}; "
+                    "name another language or another model."
+                )
+        languages = options.languages if self.engine.model.is_multilingual else known
         kept, left_out = fitting_hotwords(options.hotwords, self._count_tokens)
         return DecodeSettings(
-            language=options.language,
+            language=languages[0] if len(languages) == 1 else None,
+            languages=languages,
+            preferred_languages=tuple(name for name in options.preferred_languages if name in known),
             beam_size=self.beam_size,
+            second_beam_size=SECOND_BEAM,
             temperature=0.0,
             hotwords=kept,
             hotwords_left_out=left_out,
             word_timestamps=True,
             without_timestamps=True,
-            max_new_tokens=MAX_NEW_TOKENS,
+            max_new_tokens=None,
             compute_type=str(self.engine.model.compute_type),
             clip_seconds=self.identity.clip_seconds,
             speech_threshold=voice_activity.SPEECH_THRESHOLD,
@@ -137,23 +144,6 @@ class WhisperTranscriber:
                 for future in running:
                     future.cancel()
 
-    def language(self, channel: Path, clips: Sequence[Span], given: str | None) -> tuple[str, float | None]:
-        if given is not None:
-            return given, None
-        if not self.engine.model.is_multilingual:
-            return "en", None
-        longest = sorted(clips, key=lambda clip: (clip.start - clip.end, clip.start))[:LANGUAGE_CLIPS]
-        total: dict[str, float] = {}
-        for clip in longest:
-            try:
-                _, _, likely = self.engine.detect_language(read_span(channel, clip.start, clip.end))
-            except (RuntimeError, MemoryError) as error:
-                raise self._fault(error) from error
-            for language, probability in likely:
-                total[language] = total.get(language, 0.0) + probability / len(longest)
-        language = max(sorted(total), key=lambda name: total[name])
-        return language, round(total[language], 4)
-
     def _decode(self, batch: Sequence[Clip]) -> None:
         """Recognises and delivers; raises nothing."""
         heard: list[tuple[Clip, Any]] = []
@@ -168,7 +158,7 @@ class WhisperTranscriber:
     def _decode_heard(self, heard: Sequence[tuple[Clip, Any]]) -> None:
         started = time.monotonic()
         try:
-            segments = self._said(heard)
+            answers = self._said(heard)
         except Exception as error:
             if len(heard) > 1 and _out_of_memory(error):
                 self.batch.halve(len(heard))
@@ -182,66 +172,109 @@ class WhisperTranscriber:
                 clip.deliver(fault, 0.0)
             return
         share = (time.monotonic() - started) / sum(clip.seconds for clip, _ in heard) / self.workers
-        for (clip, _), segment in zip(heard, segments, strict=True):
-            clip.deliver(segment, share * clip.seconds)
+        for (clip, _), answer in zip(heard, answers, strict=True):
+            clip.deliver(answer, share * clip.seconds)
 
     def _fault(self, error: Exception) -> Fault:
         return Fault(f"Recognition failed on {self.engine.model.device}: {type(error).__name__}.")
 
-    def _said(self, heard: Sequence[tuple[Clip, Any]]) -> list[Segment | None]:
-        """What was said in clips that share language and hotwords, given with their samples."""
-        from faster_whisper import BatchedInferencePipeline
+    def _said(self, heard: Sequence[tuple[Clip, Any]]) -> list[Heard]:
+        """What was said in clips that share hotwords and what is asked of them, given with their samples."""
+        from faster_whisper.audio import pad_or_trim
 
         asked = heard[0][0]
-        places, length = [], _BUFFER_GAP_SECONDS
-        for _, samples in heard:
-            places.append(length)
-            length += -(-len(samples) // SAMPLE_RATE) + _BUFFER_GAP_SECONDS
-        buffer = np.zeros(length * SAMPLE_RATE, dtype=np.float32)
-        for (_, samples), place in zip(heard, places, strict=True):
-            buffer[place * SAMPLE_RATE : place * SAMPLE_RATE + len(samples)] = samples
-        said, _ = BatchedInferencePipeline(self.engine).transcribe(
-            buffer,
-            language=asked.language,
-            beam_size=self.beam_size,
-            temperature=0.0,
-            without_timestamps=True,
-            word_timestamps=True,
-            max_new_tokens=MAX_NEW_TOKENS,
-            suppress_tokens=self._suppressed,
-            hotwords=", ".join(asked.hotwords) or None,
-            vad_filter=False,
-            clip_timestamps=[
-                # half a sample more: faster-whisper rounds down, and would leave the last one out here and there,
-                # depending on the place in the buffer, hence on the clip's neighbours
-                {"start": place, "end": place + (len(samples) + 0.5) / SAMPLE_RATE}
-                for place, (_, samples) in zip(places, heard, strict=True)
-            ],
-            batch_size=len(heard),
-        )
-        return [
-            to_segment(given, clip.number, clip.span, place, asked.language)
-            for (clip, _), place, given in zip(heard, places, said, strict=True)
+        engine = self.engine
+        frames = engine.feature_extractor.nb_max_frames
+        if not asked.words:
+            frames = min(frames, round(LANGUAGE_SECONDS * engine.frames_per_second))
+        features = [engine.feature_extractor(samples)[..., :-1] for _, samples in heard]
+        encoded = engine.encode(np.stack([pad_or_trim(feature, frames) for feature in features]))
+        likely: list[dict[str, float]] = [{} for _ in heard]
+        if any(len(clip.languages) != 1 for clip, _ in heard):
+            likely = [
+                {token[2:-2]: round(float(p), 4) for token, p in found if p >= LEAST_LIKELY}
+                for found in engine.model.detect_language(encoded)
+            ]
+        if not asked.words:
+            return [Heard(None, languages) for languages in likely]
+        chosen = [
+            clip.languages[0] if len(clip.languages) == 1 else likeliest(languages, clip.languages, clip.preferred)
+            for (clip, _), languages in zip(heard, likely, strict=True)
         ]
+        prompts = [
+            engine.get_prompt(
+                self._tokenizer(language), [], without_timestamps=True, hotwords=", ".join(asked.hotwords) or None
+            )
+            for language in chosen
+        ]
+        results = engine.model.generate(
+            encoded,
+            prompts,
+            beam_size=SECOND_BEAM if asked.again else self.beam_size,
+            max_length=engine.max_length,
+            suppress_blank=True,
+            suppress_tokens=self._suppressed,
+            sampling_temperature=0.0,
+        )
+        # CTranslate2 says no more than this, whatever max_length leaves: half is the prompt's
+        limit = min(engine.max_length // 2, engine.max_length - len(prompts[0]))
+        return [
+            Heard(
+                to_segment(
+                    self._words(language, result.sequences_ids[0], row(encoded, at), len(samples)),
+                    clip.span,
+                    language,
+                    full=len(result.sequences_ids[0]) >= limit,
+                ),
+                languages,
+            )
+            for at, ((clip, samples), language, result, languages) in enumerate(
+                zip(heard, chosen, results, likely, strict=True)
+            )
+        ]
+
+    def _words(self, language: str, tokens: Sequence[int], encoded: Any, samples: int) -> list[dict[str, Any]]:
+        """The words of a clip with their times in it, by faster-whisper's alignment."""
+        engine = self.engine
+        seconds = samples / SAMPLE_RATE
+        segment = {"seek": 0, "start": 0.0, "end": seconds, "tokens": list(tokens)}
+        engine.add_word_timestamps(
+            [[segment]],
+            self._tokenizer(language),
+            encoded,
+            [math.ceil(seconds) * engine.frames_per_second],
+            _BEFORE_WORDS,
+            _AFTER_WORDS,
+            _LONG_AGO,
+        )
+        return segment["words"]  # type: ignore[return-value]
+
+    def _tokenizer(self, language: str) -> Any:
+        from faster_whisper.tokenizer import Tokenizer
+
+        return Tokenizer(self.engine.hf_tokenizer, self.engine.model.is_multilingual, "transcribe", language)
 
     @cached_property
     def _suppressed(self) -> list[int]:
         # -1 stands for Whisper's usual list. Timestamps are suppressed as well: should the model say one unasked,
         # faster-whisper would drop what follows it.
+        from faster_whisper.transcribe import get_suppressed_tokens
+
         ids = self.engine.hf_tokenizer.get_vocab(with_added_tokens=True)
-        return [-1, *sorted(number for token, number in ids.items() if _is_timestamp(token))]
+        timestamps = sorted(number for token, number in ids.items() if _is_timestamp(token))
+        return list(get_suppressed_tokens(self._tokenizer("en"), [-1, *timestamps]))
 
     def _count_tokens(self, text: str) -> int:
         return len(self.engine.hf_tokenizer.encode(text, add_special_tokens=False).ids)
 
 
 def batches(clips: Iterable[Clip], size: Callable[[], int], workers: int = 1) -> Iterator[list[Clip]]:
-    """All clips, in batches of at most `size()` that share language and hotwords, sorted by length among some more.
-    Few are dealt out evenly, so that no worker has the most of them while another has none."""
+    """All clips, in batches of at most `size()` of which the same is asked, sorted by length among some more. Few are
+    dealt out evenly, so that no worker has the most of them while another has none."""
     pending = iter(clips)
     while pool := list(islice(pending, POOL_BATCHES * size())):
-        pool.sort(key=lambda clip: (clip.language, clip.hotwords, clip.seconds))
-        for _, alike in groupby(pool, key=lambda clip: (clip.language, clip.hotwords)):
+        pool.sort(key=lambda clip: (_asked(clip), clip.seconds))
+        for _, alike in groupby(pool, key=_asked):
             waiting = list(alike)
             rounds = math.ceil(len(waiting) / size() / workers)
             share = math.ceil(len(waiting) / (rounds * workers))
@@ -249,6 +282,11 @@ def batches(clips: Iterable[Clip], size: Callable[[], int], workers: int = 1) ->
                 taken = min(share, size())
                 yield waiting[:taken]
                 waiting = waiting[taken:]
+
+
+def _asked(clip: Clip) -> tuple[bool, bool, tuple[str, ...]]:
+    # prompts of one length: a language is one token whichever it is
+    return clip.words, clip.again, clip.hotwords
 
 
 def _out_of_memory(error: Exception) -> bool:
@@ -267,45 +305,47 @@ def fitting_hotwords(hotwords: Sequence[str], count_tokens: Any) -> tuple[tuple[
     return tuple(kept), tuple(left_out)
 
 
-def to_segment(given: Any, index: int, clip: Span, place: float, language: str) -> Segment | None:
-    """faster-whisper's segment, said of audio at `place` seconds of a buffer, as ours; None where it has no words.
+def to_segment(said: Sequence[Mapping[str, Any]], clip: Span, language: str, full: bool = False) -> Segment | None:
+    """faster-whisper's words, timed from the start of the clip, as a segment of the recording; None where none is left.
 
     Words lie within their clip and in order. What has no space before it belongs to the word before ("well" and
-    "-known"), in languages that have spaces.
+    "-known"), in languages that have spaces. `full`: the decoder stopped at its limit.
     """
     words: list[Word] = []
     logarithms: list[float] = []
-    for said in given.words:
-        if not said.word.strip():
+    for given in said:
+        text = str(given["word"])
+        if not text.strip():
             continue
         start, end = (
-            min(max(round(clip.start + float(at) - place, 3), clip.start), clip.end) for at in (said.start, said.end)
+            min(max(round(clip.start + float(given[at]), 3), clip.start), clip.end) for at in ("start", "end")
         )
         start = max(start, words[-1].start) if words else start
-        probability = round(float(said.probability), 4)
-        logarithms.append(math.log(max(float(said.probability), PROBABILITY_FLOOR)))
-        if words and not said.word.startswith(" ") and language not in UNSPACED_LANGUAGES:
+        probability = round(float(given["probability"]), 4)
+        logarithms.append(math.log(max(float(given["probability"]), PROBABILITY_FLOOR)))
+        if words and not text.startswith(" ") and language not in UNSPACED_LANGUAGES:
             before = words.pop()
             words.append(
                 Word(
-                    text=before.text + said.word.strip(),
+                    text=before.text + text.strip(),
                     start=before.start,
                     end=max(before.end, end),
                     probability=min(before.probability, probability),
                 )
             )
         else:
-            words.append(Word(text=said.word.strip(), start=start, end=max(start, end), probability=probability))
+            words.append(Word(text=text.strip(), start=start, end=max(start, end), probability=probability))
     if not words:
         return None
     return Segment(
-        clip=index,
+        clip=0,
+        language=language,
         start=words[0].start,
         end=max(word.end for word in words),
         words=tuple(words),
         average_log_probability=round(sum(logarithms) / len(logarithms), 4),
-        compression_ratio=round(float(given.compression_ratio), 4),
-        flags=(Suspicion.TOKEN_LIMIT,) if len(given.tokens) >= MAX_NEW_TOKENS else (),
+        compression_ratio=round(compression_ratio("".join(str(given["word"]) for given in said)), 4),
+        flags=(Suspicion.TOKEN_LIMIT,) if full else (),
     )
 
 
@@ -395,18 +435,22 @@ def _load(key: _Key) -> Any:
     return engine
 
 
+def row(encoded: Any, at: int) -> Any:
+    """One clip's encoder output out of a batch's."""
+    import ctranslate2
+
+    if encoded.device == "cpu":
+        return ctranslate2.StorageView.from_array(np.asarray(encoded)[at : at + 1])
+    import torch
+
+    return ctranslate2.StorageView.from_array(torch.as_tensor(encoded, device="cuda")[at : at + 1].contiguous())
+
+
 @cache
 def _engine_class() -> Any:
     keep_private()
     import ctranslate2
     import faster_whisper
-
-    def row(batch: Any, at: int) -> Any:
-        if batch.device == "cpu":
-            return ctranslate2.StorageView.from_array(np.asarray(batch)[at : at + 1])
-        import torch
-
-        return ctranslate2.StorageView.from_array(torch.as_tensor(batch, device="cuda")[at : at + 1].contiguous())
 
     class Engine(faster_whisper.WhisperModel):
         def encode(self, features: Any) -> Any:
@@ -415,17 +459,6 @@ def _engine_class() -> Any:
             return ctranslate2.StorageView.from_array(
                 np.concatenate([np.asarray(super(Engine, self).encode(clip)) for clip in features])
             )
-
-        def find_alignment(
-            self, tokenizer: Any, text_tokens: Any, encoder_output: Any, num_frames: Any, median_filter_width: int = 7
-        ) -> list[Any]:
-            return [
-                alignment
-                for at, (tokens, frames) in enumerate(zip(text_tokens, num_frames, strict=True))
-                for alignment in super(Engine, self).find_alignment(
-                    tokenizer, [tokens], row(encoder_output, at), [frames], median_filter_width
-                )
-            ]
 
     return Engine
 

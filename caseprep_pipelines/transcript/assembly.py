@@ -4,7 +4,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from caseprep_pipelines.audio.documents import NormalizedAudio, SourceRecording
-from caseprep_pipelines.speech.documents import ChannelTranscript, RawTranscript, SpeakerTurns, Suspicion, Turn, Word
+from caseprep_pipelines.speech.coverage import GAP_SECONDS, gaps
+from caseprep_pipelines.speech.documents import (
+    ChannelTranscript,
+    RawTranscript,
+    Span,
+    SpeakerTurns,
+    Suspicion,
+    Turn,
+    Word,
+)
 from caseprep_pipelines.speech.flags import LOW_WORD_PROBABILITY
 from caseprep_pipelines.transcript.assignment import AssignedWord, TurnIndex, assign, assign_to_channel
 from caseprep_pipelines.transcript.document import (
@@ -29,6 +38,7 @@ SAME_TIME_SECONDS = 0.3
 class _Placed:
     assigned: AssignedWord
     channel: int
+    language: str | None
     suspicions: tuple[Suspicion, ...]
 
 
@@ -36,8 +46,8 @@ def assemble(source: SourceRecording, audio: NormalizedAudio, raw: RawTranscript
     """The transcript of one recording.
 
     Every word of `raw` stands once in it, in an utterance or in `other_hearings`. Utterances come in order of time,
-    channels mixed; each is consecutive words of one speaker on one channel without a pause of more than
-    `UTTERANCE_PAUSE_SECONDS`.
+    channels mixed; each is consecutive words of one speaker in one language on one channel without a pause of more
+    than `UTTERANCE_PAUSE_SECONDS`.
     """
     words = [placed for channel in raw.channels for placed in _assigned(channel, turns)]
     text, elsewhere = _apart(words, raw, turns)
@@ -47,7 +57,7 @@ def assemble(source: SourceRecording, audio: NormalizedAudio, raw: RawTranscript
         partition=raw.partition,
         matter=source.matter,
         duration_seconds=audio.duration_seconds,
-        languages=tuple(dict.fromkeys(channel.language for channel in raw.channels if channel.language)),
+        languages=raw.languages,
         notices=(MACHINE_DRAFT_NOTICE, *([DEMO_NOTICE] if demo else [])),
         transcription_model=raw.model,
         diarization_model=turns.model,
@@ -59,18 +69,24 @@ def assemble(source: SourceRecording, audio: NormalizedAudio, raw: RawTranscript
         speakers=_speakers(turns, utterances),
         utterances=utterances,
         other_hearings=_utterances(elsewhere),
-        unspoken=_unspoken(raw, turns),
+        unspoken=_unspoken(raw, turns, words),
     )
 
 
 def _assigned(channel: ChannelTranscript, turns: SpeakerTurns) -> list[_Placed]:
-    words = [word for segment in channel.segments for word in segment.words]
-    suspicions = [segment.flags for segment in channel.segments for _ in segment.words]
+    # what a second decoding found stands in segments of its own, between the words of others
+    said = sorted(
+        ((word, segment) for segment in channel.segments for word in segment.words), key=lambda pair: pair[0].start
+    )
+    words = [word for word, _ in said]
     if turns.settings.method == "channel":
         assigned = assign_to_channel(words, channel.channel, turns.turns, turns.bleed)
     else:
         assigned = assign(words, turns.turns, turns.exclusive_turns)
-    return [_Placed(word, channel.channel, flags) for word, flags in zip(assigned, suspicions, strict=True)]
+    return [
+        _Placed(word, channel.channel, segment.language or channel.language, segment.flags)
+        for word, (_, segment) in zip(assigned, said, strict=True)
+    ]
 
 
 def _apart(words: Sequence[_Placed], raw: RawTranscript, turns: SpeakerTurns) -> tuple[list[_Placed], list[_Placed]]:
@@ -136,7 +152,8 @@ def _utterances(words: Iterable[_Placed]) -> tuple[Utterance, ...]:
 
 def _begins(before: _Placed, placed: _Placed) -> bool:
     pause = placed.assigned.word.start - before.assigned.word.end
-    return placed.assigned.speaker != before.assigned.speaker or pause > UTTERANCE_PAUSE_SECONDS
+    other = (placed.assigned.speaker, placed.language) != (before.assigned.speaker, before.language)
+    return other or pause > UTTERANCE_PAUSE_SECONDS
 
 
 def _utterance(index: int, group: Sequence[_Placed]) -> Utterance:
@@ -145,6 +162,7 @@ def _utterance(index: int, group: Sequence[_Placed]) -> Utterance:
         index=index,
         speaker=group[0].assigned.speaker,
         channel=group[0].channel,
+        language=group[0].language,
         start=group[0].assigned.word.start,
         end=max(placed.assigned.word.end for placed in group),
         words=tuple(_word(placed.assigned) for placed in group),
@@ -181,14 +199,15 @@ def _speakers(turns: SpeakerTurns, utterances: Sequence[Utterance]) -> tuple[Spe
     )
 
 
-def _unspoken(raw: RawTranscript, turns: SpeakerTurns) -> tuple[Unspoken, ...]:
-    """Stretches without words that a listener should check; not where a channel only carries another's speech."""
+def _unspoken(raw: RawTranscript, turns: SpeakerTurns, words: Sequence[_Placed]) -> tuple[Unspoken, ...]:
+    """Stretches without words that a listener should check, in order, those of a channel apart from each other; not
+    where a channel only carries another's speech."""
     bleed = {
         channel.channel: TurnIndex([turn for turn in turns.bleed if turn.channel == channel.channel])
         for channel in raw.channels
     }
     found = [
-        Unspoken(channel=channel.channel, start=span.start, end=span.end, flag=span.flag)
+        (channel.channel, span.start, span.end)
         for channel in raw.channels
         for span in channel.flagged
         if sum(
@@ -197,4 +216,48 @@ def _unspoken(raw: RawTranscript, turns: SpeakerTurns) -> tuple[Unspoken, ...]:
         )
         < 0.5 * (span.end - span.start)
     ]
-    return tuple(sorted(found, key=lambda stretch: (stretch.start, stretch.channel)))
+    if turns.settings.method != "channel":
+        found += _turns_without_words(turns.turns, words)
+    apart: list[tuple[int, float, float]] = []
+    for channel, start, end in sorted(found):
+        if apart and apart[-1][0] == channel and start <= apart[-1][2]:
+            apart[-1] = (channel, apart[-1][1], max(end, apart[-1][2]))
+        else:
+            apart.append((channel, start, end))
+    return tuple(
+        Unspoken(channel=channel, start=start, end=end, flag=Suspicion.SPEECH_WITHOUT_WORDS)
+        for channel, start, end in sorted(apart, key=lambda one: (one[1], one[0]))
+    )
+
+
+def _turns_without_words(turns: Sequence[Turn], words: Sequence[_Placed]) -> list[tuple[int, float, float]]:
+    """Where the model that tells speakers apart heard one for a second and more, and nobody has words; and turns of a
+    second and more in which the speaker has none, while another talks."""
+    said = sorted((placed.assigned.word.start, placed.assigned.word.end) for placed in words)
+    speakers: dict[str | None, TurnIndex] = {}
+    for speaker in {placed.assigned.speaker for placed in words}:
+        own = [placed for placed in words if placed.assigned.speaker == speaker]
+        speakers[speaker] = TurnIndex([_as_turn(placed) for placed in own])
+    found = []
+    for turn in turns:
+        if turn.end - turn.start < GAP_SECONDS:
+            continue
+        own_words = speakers.get(turn.speaker)
+        if own_words is None or not own_words.between(turn.start, turn.end):
+            found.append((turn.channel, turn.start, turn.end))
+    for channel in {turn.channel for turn in turns}:
+        heard = sorted((turn.start, turn.end) for turn in turns if turn.channel == channel)
+        found += [
+            (channel, gap.start, gap.end) for gap in gaps([Span(start=a, end=b) for a, b in _joined(heard)], said)
+        ]
+    return found
+
+
+def _joined(stretches: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    joined: list[tuple[float, float]] = []
+    for start, end in stretches:
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((start, end))
+    return joined

@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -9,8 +9,9 @@ import soundfile
 from caseprep_pipelines.errors import Fault
 from caseprep_pipelines.models.identity import ModelIdentity
 from caseprep_pipelines.speech.documents import DecodeSettings, RawTranscript, Segment, Span, Suspicion, Word
-from caseprep_pipelines.speech.transcriber import Clip, TranscribeOptions
-from caseprep_pipelines.speech.transcription import Heard, Job, draft_text, transcribe, transcribe_many
+from caseprep_pipelines.speech.listening import Question
+from caseprep_pipelines.speech.transcriber import Clip, Heard, TranscribeOptions
+from caseprep_pipelines.speech.transcription import Answers, Job, draft_text, transcribe, transcribe_many
 from caseprep_pipelines.speech.voice_activity import VoiceActivity
 from caseprep_pipelines_tests.speech.conftest import DemoRecording, normalized
 
@@ -19,11 +20,11 @@ IDENTITY = ModelIdentity(name="fake", digest="0" * 64, clip_seconds=10.0)
 
 @dataclass
 class CountsClips:
-    """A recogniser that says the number of each clip, but nothing for the clips in `deaf`."""
+    """A recogniser that says a word every half second, but nothing between the seconds in `deaf`."""
 
     identity: ModelIdentity = IDENTITY
-    deaf: frozenset[int] = frozenset()
-    asked: list[int] = field(default_factory=list)
+    deaf: tuple[float, float] = (0.0, 0.0)
+    asked: list[Span] = field(default_factory=list)
     device: str = "cpu"
     batch_size: int = 1
 
@@ -31,15 +32,17 @@ class CountsClips:
         return {"fake": "1"}
 
     def settings(self, options: TranscribeOptions) -> DecodeSettings:
+        languages = options.languages or ("en",)
         return DecodeSettings(
-            language=options.language,
+            language=languages[0] if len(languages) == 1 else None,
+            languages=languages,
             beam_size=1,
             temperature=0.0,
             hotwords=options.hotwords,
             hotwords_left_out=(),
             word_timestamps=True,
             without_timestamps=True,
-            max_new_tokens=220,
+            max_new_tokens=None,
             compute_type="int8",
             clip_seconds=10.0,
             speech_threshold=0.35,
@@ -49,23 +52,29 @@ class CountsClips:
             max_pause_seconds=2.0,
         )
 
-    def language(self, channel: Path, clips: Sequence[Span], given: str | None) -> tuple[str, float | None]:
-        return given or "en", 0.9
-
     def recognise(self, clips: Iterable[Clip]) -> Iterator[None]:
         for clip in clips:
-            self.asked.append(clip.number)
-            word = Word(text=f"clip {clip.number}", start=clip.span.start, end=clip.span.end, probability=0.9)
-            said = Segment(
-                clip=clip.number,
-                start=clip.span.start,
-                end=clip.span.end,
-                words=(word,),
-                average_log_probability=-0.1,
-                compression_ratio=1.0,
-            )
-            clip.deliver(None if clip.number in self.deaf else said, 0.5)
+            self.asked.append(clip.span)
+            clip.deliver(Heard(self.said(clip.span)), 0.5)
             yield
+
+    def said(self, span: Span) -> Segment | None:
+        words = tuple(
+            Word(text=f"word{round(start * 1000)}", start=start, end=min(start + 0.4, span.end), probability=0.9)
+            for start in (round(span.start + 0.5 * at, 3) for at in range(int((span.end - span.start) / 0.5)))
+            if not self.deaf[0] <= start + 0.2 < self.deaf[1]
+        )
+        if not words:
+            return None
+        return Segment(
+            clip=0,
+            language="en",
+            start=words[0].start,
+            end=words[-1].end,
+            words=words,
+            average_log_probability=-0.1,
+            compression_ratio=1.0,
+        )
 
 
 def heard(recording: DemoRecording, transcriber: CountsClips | None = None, **options: object) -> RawTranscript:
@@ -84,16 +93,18 @@ def test_every_clip_is_recognised_and_said_where_it_is(deposition: DemoRecording
 
 
 def test_speech_for_which_no_words_come_back_is_flagged(deposition: DemoRecording) -> None:
-    whole = heard(deposition).channels[0]
-    (channel,) = heard(deposition, CountsClips(deaf=frozenset({2}))).channels
+    deaf = CountsClips(deaf=(20.0, 24.0))
+    (channel,) = heard(deposition, deaf).channels
     assert channel.flagged
     for span in channel.flagged:
         assert span.flag is Suspicion.SPEECH_WITHOUT_WORDS
-        assert whole.clips[2].start <= span.start < span.end <= whole.clips[2].end
+        assert 19.0 <= span.start < span.end <= 25.0
+        # in its clip, by itself, and with what is around it
+        assert sum(asked.start < span.end and span.start < asked.end for asked in deaf.asked) >= 3
 
 
 def test_what_was_asked_is_kept(deposition: DemoRecording) -> None:
-    raw = heard(deposition, language="fr", hotwords=("Okonkwo",))
+    raw = heard(deposition, languages=("fr",), hotwords=("Okonkwo",))
     assert raw.settings.language == "fr"
     assert raw.settings.hotwords == ("Okonkwo",)
     assert raw.model.name == "fake"
@@ -151,13 +162,13 @@ class Kept:
     """Savings in memory."""
 
     def __init__(self) -> None:
-        self.parts: list[Heard] = []
+        self.parts: list[Answers] = []
         self.activities: dict[int, VoiceActivity] = {}
 
-    def load(self) -> Heard:
+    def load(self) -> Answers:
         return {place: said for part in self.parts for place, said in part.items()}
 
-    def save(self, heard: Heard) -> None:
+    def save(self, heard: Answers) -> None:
         self.parts.append(dict(heard))
 
     def load_activity(self, channel: int) -> VoiceActivity | None:
@@ -186,7 +197,7 @@ def test_an_interruption_loses_nothing_and_the_next_attempt_does_only_the_rest(d
     second = CountsClips()
     resumed = transcribe(replace(job, transcriber=second))
     assert resumed == transcribe(replace(job, transcriber=CountsClips(), savings=None))
-    assert second.asked == list(range(4, len(resumed.channels[0].clips)))
+    assert second.asked == list(resumed.channels[0].clips[4:])
 
 
 def test_what_is_recognised_is_put_away_now_and_then(
@@ -217,7 +228,8 @@ def test_what_the_detector_took_long_for_is_not_detected_again(
 
 def test_saved_clips_that_the_recording_does_not_have_are_left_out(deposition: DemoRecording) -> None:
     kept = Kept()
-    kept.save({(7, 0): None, (0, 9999): None})
+    nowhere = Question(Span(start=9999.0, end=9999.5), ("en",))
+    kept.save({(7, nowhere): Heard(None), (0, nowhere): Heard(None)})
     job = Job(deposition.audio, deposition.folder, CountsClips(), savings=lambda _settings: kept)
     assert transcribe(job) == transcribe(replace(job, savings=None))
 

@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 
 from caseprep_pipelines.errors import ConfigurationError, Fault
 from caseprep_pipelines.models.identity import ModelIdentity
-from caseprep_pipelines.speech.documents import RawTranscript, Segment, Span, Suspicion
-from caseprep_pipelines.speech.transcriber import Clip, TranscribeOptions
+from caseprep_pipelines.speech.documents import RawTranscript, Span, Suspicion
+from caseprep_pipelines.speech.transcriber import Clip, Heard, TranscribeOptions
 from caseprep_pipelines.speech.transcription import Job, recognise_channel, transcribe, transcribe_many
 from caseprep_pipelines.speech.whisper import (
     HOTWORD_TOKENS,
-    MAX_NEW_TOKENS,
     BatchSize,
     WhisperTranscriber,
     batches,
@@ -33,18 +32,14 @@ from caseprep_pipelines_tests.spoken import bare
 CLIP = Span(start=100.032, end=110.0)
 
 
-def said(*words: tuple[str, float, float], tokens: int = 9) -> Any:
-    return SimpleNamespace(
-        words=[SimpleNamespace(word=word, start=start, end=end, probability=0.9) for word, start, end in words],
-        compression_ratio=1.1,
-        tokens=[1] * tokens,
-    )
+def said(*words: tuple[str, float, float]) -> list[dict[str, Any]]:
+    return [{"word": word, "start": start, "end": end, "probability": 0.9} for word, start, end in words]
 
 
 def test_words_are_timed_in_the_recording() -> None:
-    segment = to_segment(said((" Yes,", 7.1, 7.5), (" sir.", 7.5, 8.0)), 3, CLIP, 7, "en")
+    segment = to_segment(said((" Yes,", 0.1, 0.5), (" sir.", 0.5, 1.0)), CLIP, "en")
     assert segment is not None
-    assert segment.clip == 3
+    assert segment.language == "en"
     assert [(word.text, word.start, word.end) for word in segment.words] == [
         ("Yes,", 100.132, 100.532),
         ("sir.", 100.532, 101.032),
@@ -52,26 +47,26 @@ def test_words_are_timed_in_the_recording() -> None:
 
 
 def test_a_word_split_at_its_hyphen_is_one_word() -> None:
-    given_words = said((" a", 7.1, 7.2), (" well", 7.2, 7.5), ("-known", 7.5, 8.0), (" $1,", 8, 8.1), ("000", 8.1, 8.2))
-    segment = to_segment(given_words, 0, CLIP, 7, "en")
+    given_words = said((" a", 0.1, 0.2), (" well", 0.2, 0.5), ("-known", 0.5, 1.0), (" $1,", 1, 1.1), ("000", 1.1, 1.2))
+    segment = to_segment(given_words, CLIP, "en")
     assert segment is not None
     assert [word.text for word in segment.words] == ["a", "well-known", "$1,000"]
     assert segment.words[1].end == 101.032
 
 
 def test_languages_without_spaces_keep_their_words() -> None:
-    segment = to_segment(said(("我", 7.1, 7.2), ("们", 7.2, 7.5)), 0, CLIP, 7, "zh")
+    segment = to_segment(said(("我", 0.1, 0.2), ("们", 0.2, 0.5)), CLIP, "zh")
     assert segment is not None
     assert [word.text for word in segment.words] == ["我", "们"]
 
 
 def test_a_clip_without_words_has_no_segment() -> None:
-    assert to_segment(said(), 0, CLIP, 7, "en") is None
-    assert to_segment(said((" ", 7.0, 7.1)), 0, CLIP, 7, "en") is None
+    assert to_segment(said(), CLIP, "en") is None
+    assert to_segment(said((" ", 0.0, 0.1)), CLIP, "en") is None
 
 
 def test_a_decoder_that_ran_into_its_limit_is_flagged() -> None:
-    segment = to_segment(said((" so", 7.1, 7.2), tokens=MAX_NEW_TOKENS), 0, CLIP, 7, "en")
+    segment = to_segment(said((" so", 0.1, 0.2)), CLIP, "en", full=True)
     assert segment is not None
     assert segment.flags == (Suspicion.TOKEN_LIMIT,)
 
@@ -81,7 +76,7 @@ moments = st.floats(-5, 50, allow_nan=False)
 
 @given(st.lists(st.tuples(st.sampled_from([" yes", "-no", " ", "."]), moments, moments), max_size=8))
 def test_whatever_times_come_back_words_lie_in_their_clip_and_in_order(words: list[tuple[str, float, float]]) -> None:
-    segment = to_segment(said(*words), 0, CLIP, 7, "en")
+    segment = to_segment(said(*words), CLIP, "en")
     if segment is None:
         assert not any(word.strip() for word, *_ in words)
         return
@@ -109,7 +104,7 @@ def test_no_vocabulary_is_cut_in_the_middle_or_lost_unsaid(words: list[str]) -> 
 
 
 class Multilingual:
-    """As much of a multilingual `WhisperModel` as choosing a language needs."""
+    """As much of a multilingual `WhisperModel` as settings need."""
 
     supported_languages = ("en", "es")
     model = SimpleNamespace(is_multilingual=True, compute_type="int8", device="cpu")
@@ -118,41 +113,20 @@ class Multilingual:
         get_vocab=lambda with_added_tokens: {},
     )
 
-    def __init__(self, likely: Iterable[dict[str, float]]) -> None:
-        self.likely = iter(likely)
-        self.lengths: list[int] = []
-
-    def detect_language(self, audio: np.ndarray) -> tuple[str, float, list[tuple[str, float]]]:
-        self.lengths.append(len(audio))
-        likely = next(self.likely)
-        return "", 0.0, list(likely.items())
-
 
 IDENTITY = ModelIdentity(name="fake", digest="0" * 64)
 
 
-def test_the_language_is_the_likeliest_over_the_longest_clips(tmp_path: Path) -> None:
-    normalized(tmp_path, np.zeros(16_000 * 60, dtype=np.float32))
-    engine = Multilingual([{"en": 0.9, "es": 0.1}, *[{"en": 0.3, "es": 0.7}] * 3])
-    clips = [Span(start=10.0 * at, end=10.0 * at + length) for at, length in enumerate((1, 9, 8, 2, 7, 6))]
-    assert WhisperTranscriber(IDENTITY, engine).language(tmp_path / "0.flac", clips, None) == ("es", 0.55)
-    assert [length / 16_000 for length in engine.lengths] == [9, 8, 7, 6]
-    assert WhisperTranscriber(IDENTITY, engine).language(tmp_path / "0.flac", clips, "en") == ("en", None)
-
-
 def test_a_language_that_the_model_does_not_know_is_a_configuration_error() -> None:
     with pytest.raises(ConfigurationError, match="'xx'"):
-        WhisperTranscriber(IDENTITY, Multilingual([])).settings(TranscribeOptions(language="xx"))
+        WhisperTranscriber(IDENTITY, Multilingual()).settings(TranscribeOptions(languages=("en", "xx")))
 
 
-def test_a_device_that_fails_is_a_fault(tmp_path: Path) -> None:
-    class OutOfMemory(Multilingual):
-        def detect_language(self, audio: np.ndarray) -> Any:
-            raise RuntimeError("CUDA failed with error out of memory")
-
-    normalized(tmp_path, np.zeros(16_000, dtype=np.float32))
-    with pytest.raises(Fault):
-        WhisperTranscriber(IDENTITY, OutOfMemory([])).language(tmp_path / "0.flac", [Span(start=0.0, end=1.0)], None)
+def test_languages_are_kept_as_they_were_asked_for() -> None:
+    whisper = WhisperTranscriber(IDENTITY, Multilingual())
+    settings = whisper.settings(TranscribeOptions(("en", "es"), preferred_languages=("es", "xx")))
+    assert (settings.language, settings.languages, settings.preferred_languages) == (None, ("en", "es"), ("es",))
+    assert whisper.settings(TranscribeOptions(("es",))).language == "es"
 
 
 class Small:
@@ -161,21 +135,20 @@ class Small:
     def __init__(self, holds: int) -> None:
         self.holds, self.asked = holds, list[int]()
 
-    def __call__(self, heard: Sequence[Any]) -> list[Segment | None]:
+    def __call__(self, heard: Sequence[Any]) -> list[Heard]:
         self.asked.append(len(heard))
         if len(heard) > self.holds:
             raise RuntimeError("CUDA failed with error out of memory")
-        return [None] * len(heard)
+        return [Heard(None)] * len(heard)
 
 
 def test_a_batch_that_does_not_fit_is_halved_and_stays_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     device = Small(holds=3)
     monkeypatch.setattr(WhisperTranscriber, "_said", device)
     normalized(tmp_path, np.zeros(16_000 * 60, dtype=np.float32))
-    engine = Multilingual([])
-    whisper = WhisperTranscriber(IDENTITY, engine, batch=BatchSize(8))
+    whisper = WhisperTranscriber(IDENTITY, Multilingual(), batch=BatchSize(8))
     clips = [Span(start=float(at), end=at + 1.0) for at in range(24)]
-    assert recognise_channel(whisper, tmp_path / "0.flac", clips, TranscribeOptions("en")) == ()
+    assert recognise_channel(whisper, tmp_path / "0.flac", clips, TranscribeOptions(("en",))) == ()
     assert whisper.batch_size == 2
     assert sum(asked for asked in device.asked if asked <= 3) == 24
 
@@ -183,9 +156,10 @@ def test_a_batch_that_does_not_fit_is_halved_and_stays_so(tmp_path: Path, monkey
 @given(st.integers(0, 300), st.integers(1, 20), st.integers(1, 4))
 def test_batches_hold_every_clip_and_few_clips_are_dealt_out_evenly(count: int, size: int, workers: int) -> None:
     clips = [
-        Clip(Path("x"), n, Span(start=0.0, end=1.0 + n), "en", (), lambda said, seconds: None) for n in range(count)
+        Clip(Path("x"), Span(start=0.0, end=1.0 + n), ("en",), (), (), True, False, lambda said, seconds: None)
+        for n in range(count)
     ]
-    made = [[clip.number for clip in batch] for batch in batches(clips, lambda: size, workers)]
+    made = [[round(clip.span.end) - 1 for clip in batch] for batch in batches(clips, lambda: size, workers)]
     assert sorted(number for batch in made for number in batch) == list(range(count))
     assert all(len(batch) <= size for batch in made)
     if workers <= count <= size * workers:
@@ -216,9 +190,9 @@ def test_the_engine_says_what_a_clip_of_its_takes(transcriber: WhisperTranscribe
 def test_one_clip_that_does_not_fit_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(WhisperTranscriber, "_said", Small(0))
     normalized(tmp_path, np.zeros(16_000 * 9, dtype=np.float32))
-    whisper = WhisperTranscriber(IDENTITY, Multilingual([]), batch=BatchSize(8))
+    whisper = WhisperTranscriber(IDENTITY, Multilingual(), batch=BatchSize(8))
     with pytest.raises(Fault):
-        recognise_channel(whisper, tmp_path / "0.flac", [Span(start=0.0, end=1.0)] * 5, TranscribeOptions("en"))
+        recognise_channel(whisper, tmp_path / "0.flac", [Span(start=0.0, end=1.0)] * 5, TranscribeOptions(("en",)))
 
 
 def test_a_directory_without_a_tokenizer_never_asks_a_hub(tmp_path: Path) -> None:
@@ -262,4 +236,4 @@ def test_a_model_is_loaded_once(transcriber: WhisperTranscriber) -> None:
 
 def test_the_demo_model_knows_english_only(transcriber: WhisperTranscriber) -> None:
     with pytest.raises(ConfigurationError, match="'de'"):
-        transcriber.settings(TranscribeOptions(language="de"))
+        transcriber.settings(TranscribeOptions(("de",)))

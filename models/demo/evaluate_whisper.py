@@ -124,7 +124,7 @@ def hear(transcriber: Any, samples: Samples, hotwords: tuple[str, ...] = (), bli
         if blind:
             seconds = len(samples) / RATE
             clips = tuple(Span(start=at, end=min(at + limit, seconds)) for at in np.arange(0, seconds, limit).tolist())
-        segments = recognise_channel(transcriber, path, clips, TranscribeOptions("en", hotwords))
+        segments = recognise_channel(transcriber, path, clips, TranscribeOptions(("en",), hotwords=hotwords))
     return [(word.text, word.start, word.end) for segment in segments for word in segment.words]
 
 
