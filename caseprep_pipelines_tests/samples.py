@@ -203,6 +203,18 @@ def sample_turns(**changes: Any) -> SpeakerTurns:
     return SpeakerTurns(**{**fields, **changes})
 
 
+def sample_utterance(
+    index: int, start: float, text: str, language: str | None = None, speaker: str = "SPEAKER_00"
+) -> Utterance:
+    """Words as a recognizer hands them over, a quarter of a second each; `text` has a space between them."""
+    words = tuple(
+        TranscriptWord(text=word, start=start + at / 4, end=start + (at + 1) / 4, probability=0.9)
+        for at, word in enumerate(text.split())
+    )
+    end = words[-1].end
+    return Utterance(index=index, speaker=speaker, channel=0, start=start, end=end, words=words, language=language)
+
+
 def sample_transcript(**changes: Any) -> Transcript:
     raw, turns = sample_raw(), sample_turns()
     utterances = []

@@ -81,8 +81,10 @@ def _version_row(transcript: Transcript, version: str, digest: str) -> Transcrip
 
 
 def _utterance_rows(transcript: Transcript, version: str) -> list[dict[str, object]]:
-    return [
-        {
+    rows: list[dict[str, object]] = []
+    for utterance in transcript.utterances:
+        text = transcript.text_of(utterance)
+        row = {
             "partition": transcript.partition,
             "version": version,
             "matter": transcript.matter,
@@ -92,12 +94,12 @@ def _utterance_rows(transcript: Transcript, version: str) -> list[dict[str, obje
             "start": utterance.start,
             "end": utterance.end,
             # PostgreSQL stores no NUL.
-            "text": utterance.text.replace("\0", ""),
+            "text": text.replace("\0", ""),
             "flags": ",".join(utterance.flags),
-            "search_words": " ".join(words_of(utterance.text)),
+            "search_words": " ".join(words_of(text)),
         }
-        for utterance in transcript.utterances
-    ]
+        rows.append(row)
+    return rows
 
 
 def transcripts(catalog: Catalog, partition: str) -> list[TranscriptVersion]:

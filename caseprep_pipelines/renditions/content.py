@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from caseprep_pipelines.speech.documents import RawTranscript, SpeakerTurns
 from caseprep_pipelines.transcript.document import DEMO_NOTICE, MACHINE_DRAFT_NOTICE, Transcript, Utterance
+from caseprep_pipelines.transcript.joining import UNSPACED_LANGUAGES, join
+from caseprep_pipelines.transcript.languages import language_name
 
 #: Stands where no speaker is known.
 UNKNOWN_SPEAKER = "UNKNOWN"
@@ -32,6 +34,7 @@ class Inputs:
 @dataclass(frozen=True)
 class SpokenWord:
     text: str
+    """May begin with a space where its language has none between words; `join` knows what that means."""
     start: float
     end: float
     probability: float
@@ -63,8 +66,22 @@ def spoken(utterance: Utterance) -> Iterator[SpokenWord]:
     for word in utterance.words:
         earliest = max(earliest, word.start)
         text = clean(word.text)
+        if text and word.text[0].isspace() and utterance.language in UNSPACED_LANGUAGES:
+            text = f" {text}"
         if text:
             yield SpokenWord(text, earliest, max(earliest, word.end), word.probability)
+
+
+def spoken_text(transcript: Transcript, utterance: Utterance) -> str:
+    """The utterance's visible words as a reader of its language writes them, in one line."""
+    return join((word.text for word in spoken(utterance)), transcript.language_of(utterance))
+
+
+def other_language_name(utterance: Utterance, main_language: str | None) -> str | None:
+    """The language of an utterance for a reader to see, as in `Spanish`, where it is not the transcript's main one."""
+    if utterance.language is None or utterance.language == main_language:
+        return None
+    return clean(language_name(utterance.language))
 
 
 def notices(transcript: Transcript) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 import json
 
-from caseprep_pipelines.renditions.content import Inputs, milliseconds, speaker_id, spoken
+from caseprep_pipelines.renditions.content import Inputs, milliseconds, speaker_id, spoken, spoken_text
 
 
 def transcript_seglst(inputs: Inputs) -> str:
@@ -21,7 +21,8 @@ def transcript_seglst(inputs: Inputs) -> str:
                 "channel": utterance.channel,
                 "start_time": start / 1000,
                 "end_time": end / 1000,
-                "words": " ".join(word.text for word in words),
+                "words": spoken_text(inputs.transcript, utterance),
+                **({"language": utterance.language} if utterance.language else {}),
             }
         )
     return json.dumps(segments, ensure_ascii=False, indent=2) + "\n"

@@ -2,17 +2,28 @@
 
 Both hold the same captions. A caption is at most two lines of 42 characters and about seven seconds long, and stays
 on the screen until it can be read at 20 characters a second, if the next one leaves it the time (the figures are those
-of Netflix' timed text style guide for English). A longer word has a line to itself; no word is cut or left out. Room
-for the speaker's name is kept in every caption, because who is named in SRT depends on who spoke before.
+of Netflix' timed text style guide for English). A wide East Asian character counts as two, as it takes a reader twice
+the time. A longer word has a line to itself; no word is left out, and none is cut where words have spaces between them.
+Room for the speaker's name is kept in every caption, because who is named in SRT depends on who spoke before.
 """
 
 import html
-import textwrap
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from caseprep_pipelines.renditions.content import Inputs, SpokenWord, milliseconds, notices, speaker_id, spoken
+from caseprep_pipelines.renditions.content import (
+    Inputs,
+    SpokenWord,
+    milliseconds,
+    notices,
+    other_language_name,
+    speaker_id,
+    spoken,
+)
+from caseprep_pipelines.renditions.lines import columns, wrap
 from caseprep_pipelines.transcript.document import Transcript, Utterance
+from caseprep_pipelines.transcript.joining import SENTENCE_ENDS, join
 
 LINE_CHARACTERS = 42
 LINES = 2
@@ -20,6 +31,8 @@ LONGEST_SECONDS = 7.0
 CHARACTERS_PER_SECOND = 20.0
 PAUSE_SECONDS = 1.5
 """A pause this long starts a new caption: nobody should read what is said seconds later."""
+
+_LANGUAGE_TAG = re.compile("[A-Za-z0-9-]+")
 
 # SRT has no way to escape: players take <…> and {\…} for tags and --> for a time line. These look alike.
 _SRT_SAFE = str.maketrans({"<": "‹", ">": "›", "\\": "＼", "{": "(", "}": ")"})
@@ -34,11 +47,32 @@ class Caption:
     end: int
     """Milliseconds, after `start`."""
     words: tuple[str, ...]
+    language: str | None = None
+    other_language: str | None = None
+    """The language's name, where it is not the transcript's main one."""
+
+    @property
+    def text(self) -> str:
+        return join(self.words, self.language)
+
+    @property
+    def named(self) -> str:
+        """With its speaker before it."""
+        language = f" ({self.other_language})" if self.other_language else ""
+        return f"{self.speaker}{language}: {self.text}"
 
 
 def captions(transcript: Transcript) -> list[Caption]:
     """All captions, by start; those of people who speak at the same time overlap."""
-    found = sorted((c for u in transcript.utterances for c in _split(u)), key=lambda caption: caption.start)
+    main_language = transcript.main_language
+    split = (
+        caption
+        for utterance in transcript.utterances
+        for caption in _split(
+            utterance, transcript.language_of(utterance), other_language_name(utterance, main_language)
+        )
+    )
+    found = sorted(split, key=lambda caption: caption.start)
     next_starts = [*(caption.start for caption in found[1:]), milliseconds(transcript.duration_seconds)]
     # without captions there is still the recording's end
     return [_readable(caption, next_start) for caption, next_start in zip(found, next_starts, strict=False)]
@@ -52,7 +86,7 @@ def transcript_srt(inputs: Inputs) -> str:
     utterance = None
     for caption in captions(inputs.transcript):
         continues = caption.utterance == utterance
-        lines = _wrap(caption.words if continues else _named(caption.speaker, caption.words))
+        lines = wrap(caption.text if continues else caption.named, LINE_CHARACTERS)
         utterance = caption.utterance
         subtitles.append(
             pysubs2.SSAEvent(caption.start, caption.end, text=r"\N".join(line.translate(_SRT_SAFE) for line in lines))
@@ -62,13 +96,16 @@ def transcript_srt(inputs: Inputs) -> str:
 
 
 def transcript_vtt(inputs: Inputs) -> str:
-    """WebVTT through webvtt-py: notices as comments, voices as tags, cues numbered from 1."""
+    """WebVTT through webvtt-py: notices as comments, voices and other languages as tags, cues numbered from 1."""
     from webvtt import Caption as Cue
     from webvtt import WebVTT
 
     cues = []
     for number, caption in enumerate(captions(inputs.transcript), 1):
-        voice, text = (html.escape(part, quote=False) for part in (caption.speaker, "\n".join(_wrap(caption.words))))
+        lines = "\n".join(wrap(caption.text, LINE_CHARACTERS))
+        voice, text = (html.escape(part, quote=False) for part in (caption.speaker, lines))
+        if caption.other_language and _LANGUAGE_TAG.fullmatch(caption.language or ""):
+            text = f"<lang {caption.language}>{text}</lang>"
         cues.append(
             Cue(
                 _vtt_time(caption.start),
@@ -83,47 +120,39 @@ def transcript_vtt(inputs: Inputs) -> str:
     return content.rstrip("\n") + "\n"
 
 
-def _split(utterance: Utterance) -> Iterator[Caption]:
+def _split(utterance: Utterance, language: str | None, other_language: str | None) -> Iterator[Caption]:
     speaker = speaker_id(utterance.speaker)
     pending: list[SpokenWord] = []
 
-    def caption() -> Caption:
-        start = milliseconds(pending[0].start)
+    def caption(words: list[SpokenWord]) -> Caption:
+        start = milliseconds(words[0].start)
         # a cue must last: players refuse or hide one that ends as it starts
-        end = max(start + 1, milliseconds(max(word.end for word in pending)))
-        return Caption(speaker, utterance.index, start, end, tuple(word.text for word in pending))
+        end = max(start + 1, milliseconds(max(word.end for word in words)))
+        texts = tuple(word.text for word in words)
+        return Caption(speaker, utterance.index, start, end, texts, language, other_language)
 
     for word in spoken(utterance):
-        if pending and _breaks(speaker, pending, word):
-            yield caption()
+        if pending and _breaks(pending, word, caption([*pending, word])):
+            yield caption(pending)
             pending = []
         pending.append(word)
     if pending:
-        yield caption()
+        yield caption(pending)
 
 
-def _breaks(speaker: str, pending: list[SpokenWord], word: SpokenWord) -> bool:
-    """Whether a new caption has to start with this word."""
-    words = tuple(w.text for w in (*pending, word))
-    sentence_ended = pending[-1].text.endswith((".", "?", "!")) and len(" ".join(words)) > LINE_CHARACTERS
+def _breaks(pending: list[SpokenWord], word: SpokenWord, longer: Caption) -> bool:
+    """Whether a new caption has to start with this word; `longer` is the one that it would stand in otherwise."""
+    sentence_ended = pending[-1].text.endswith(SENTENCE_ENDS) and columns(longer.text) > LINE_CHARACTERS
     return (
         sentence_ended
         or word.start - pending[-1].end >= PAUSE_SECONDS
         or word.end - pending[0].start > LONGEST_SECONDS
-        or len(_wrap(_named(speaker, words))) > LINES
+        or len(wrap(longer.named, LINE_CHARACTERS)) > LINES
     )
 
 
-def _named(speaker: str, words: tuple[str, ...]) -> tuple[str, ...]:
-    return (f"{speaker}:", *words)
-
-
-def _wrap(words: tuple[str, ...]) -> list[str]:
-    return textwrap.wrap(" ".join(words), LINE_CHARACTERS, break_long_words=False, break_on_hyphens=False)
-
-
 def _readable(caption: Caption, next_start: int) -> Caption:
-    wanted = caption.start + round(1000 * len(" ".join(caption.words)) / CHARACTERS_PER_SECOND)
+    wanted = caption.start + round(1000 * columns(caption.text) / CHARACTERS_PER_SECOND)
     end = max(caption.end, min(wanted, next_start))
     return replace(caption, end=end)
 

@@ -1,9 +1,17 @@
 """`transcript.txt`: plain text to read, search and print. For page and line numbers another format is right."""
 
-import textwrap
 from collections.abc import Iterator
 
-from caseprep_pipelines.renditions.content import Inputs, clean, clock, notices, speaker_id, spoken
+from caseprep_pipelines.renditions.content import (
+    Inputs,
+    clean,
+    clock,
+    notices,
+    other_language_name,
+    speaker_id,
+    spoken_text,
+)
+from caseprep_pipelines.renditions.lines import wrap
 from caseprep_pipelines.speech.documents import Suspicion
 from caseprep_pipelines.transcript.document import Unspoken, Utterance, WordFlag
 
@@ -24,8 +32,8 @@ SUSPICIONS: dict[Suspicion, str] = {
 def transcript_txt(inputs: Inputs) -> str:
     """A header, then each utterance under its time and speaker.
 
-    Doubts stand beside the speaker and never among the words, so that what is quoted is what was written. Words are
-    indented: nothing that was said can look like a heading.
+    Doubts, and a language that is not the transcript's main one, stand beside the speaker and never among the words, so
+    that what is quoted is what was written. Words are indented: nothing that was said can look like a heading.
     """
     blocks = [*_header(inputs), *_body(inputs)]
     return "\n\n".join(blocks) + "\n"
@@ -33,7 +41,7 @@ def transcript_txt(inputs: Inputs) -> str:
 
 def _header(inputs: Inputs) -> Iterator[str]:
     transcript = inputs.transcript
-    yield "TRANSCRIPT\n\n" + "\n".join(line for notice in notices(transcript) for line in textwrap.wrap(notice, WIDTH))
+    yield "TRANSCRIPT\n\n" + "\n".join(line for notice in notices(transcript) for line in wrap(notice, WIDTH))
     diarization = transcript.diarization_model
     facts = {
         "Recording": transcript.partition,
@@ -50,25 +58,22 @@ def _header(inputs: Inputs) -> Iterator[str]:
 
 
 def _body(inputs: Inputs) -> Iterator[str]:
+    main_language = inputs.transcript.main_language
     entries: list[Utterance | Unspoken] = [*inputs.transcript.utterances, *inputs.transcript.unspoken]
     for entry in sorted(entries, key=lambda entry: entry.start):
         if isinstance(entry, Unspoken):
             yield f"[{clock(entry.start)}] ({SUSPICIONS[entry.flag]}, until {clock(entry.end)})"
             continue
-        doubts = ", ".join(_doubts(entry))
-        heading = f"[{clock(entry.start)}] {speaker_id(entry.speaker)}" + (f" ({doubts})" if doubts else "")
-        words = textwrap.fill(
-            " ".join(word.text for word in spoken(entry)),
-            WIDTH,
-            initial_indent=_INDENT,
-            subsequent_indent=_INDENT,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-        yield f"{heading}\n{words}" if words else heading
+        beside = ", ".join(_beside_the_speaker(entry, main_language))
+        heading = f"[{clock(entry.start)}] {speaker_id(entry.speaker)}" + (f" ({beside})" if beside else "")
+        words = wrap(spoken_text(inputs.transcript, entry), WIDTH - len(_INDENT))
+        yield "\n".join([heading, *(_INDENT + line for line in words)])
 
 
-def _doubts(utterance: Utterance) -> Iterator[str]:
+def _beside_the_speaker(utterance: Utterance, main_language: str | None) -> Iterator[str]:
+    language = other_language_name(utterance, main_language)
+    if language:
+        yield language
     flags = [flag for word in utterance.words for flag in word.flags]
     if WordFlag.OVERLAP in flags:
         yield "overlap"

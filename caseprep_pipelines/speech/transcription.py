@@ -21,6 +21,7 @@ from caseprep_pipelines.speech.engines import usable_cores
 from caseprep_pipelines.speech.listening import Question, listen
 from caseprep_pipelines.speech.transcriber import Clip, Heard, Progress, TranscribeOptions, Transcriber, no_progress
 from caseprep_pipelines.speech.voice_activity import VoiceActivity, detect
+from caseprep_pipelines.transcript.joining import join
 
 T = TypeVar("T")
 
@@ -351,12 +352,16 @@ def draft_text(raw: RawTranscript) -> str:
     """The words without speakers, a line for each segment with its start: readable before speakers are known."""
     several = len(raw.channels) > 1
     segments = sorted(
-        ((segment.start, channel.channel, segment) for channel in raw.channels for segment in channel.segments),
+        (
+            (segment.start, channel.channel, join((word.text for word in segment.words), channel.language))
+            for channel in raw.channels
+            for segment in channel.segments
+        ),
         key=lambda placed: placed[:2],
     )
     return "".join(
-        f"[{_clock(start)}]{f' channel {channel + 1}:' if several else ''} {_text(segment)}\n"
-        for start, channel, segment in segments
+        f"[{_clock(start)}]{f' channel {channel + 1}:' if several else ''} {text}\n"
+        for start, channel, text in segments
     )
 
 
@@ -390,10 +395,6 @@ def _without(speech: Sequence[Span], bleed: Sequence[Span]) -> list[Span]:
         edges.append(stretch.end)
         own += [Span(start=a, end=b) for a, b in zip(edges[::2], edges[1::2], strict=True) if b > a]
     return own
-
-
-def _text(segment: Segment) -> str:
-    return " ".join(word.text for word in segment.words)
 
 
 def _clock(seconds: float) -> str:

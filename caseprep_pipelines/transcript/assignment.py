@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from caseprep_pipelines.speech.documents import Turn, Word
 from caseprep_pipelines.transcript.document import WordFlag
+from caseprep_pipelines.transcript.joining import SENTENCE_ENDS
 
 NEAR_SECONDS = 0.5
 """How far from every turn a word may lie and still go to the nearest."""
@@ -32,7 +33,6 @@ ISLAND_CONFIDENCE = 0.8
 """An island that its turns cover by at least so much is left alone, unless its speaker also spoke just before or after
 the sentence: an interjection is no island."""
 SENTENCE_PAUSE_SECONDS = 0.6
-_SENTENCE_ENDS = (".", "?", "!", "。", "？", "！")
 _POINT_SECONDS = 0.02
 
 
@@ -195,7 +195,7 @@ def _sentences(words: Sequence[AssignedWord]) -> list[tuple[int, int]]:
     sentences, first = [], 0
     for at, assigned in enumerate(words):
         last = at + 1 == len(words)
-        ends = assigned.word.text.rstrip("\"')”’").endswith(_SENTENCE_ENDS)
+        ends = assigned.word.text.rstrip("\"')”’").endswith(SENTENCE_ENDS)
         if last or ends or words[at + 1].word.start - assigned.word.end >= SENTENCE_PAUSE_SECONDS:
             sentences.append((first, at + 1))
             first = at + 1

@@ -6,6 +6,7 @@ from typing import Literal
 from caseprep_pipelines.models.identity import ModelIdentity
 from caseprep_pipelines.speech.documents import Suspicion
 from caseprep_pipelines.storage.document import Document, Part
+from caseprep_pipelines.transcript.joining import join
 
 #: What every transcript says of itself. Machine output is never called verbatim, certified or compliant.
 MACHINE_DRAFT_NOTICE = "Uncertified machine draft. The recording is the evidence; check every quotation against it."
@@ -26,6 +27,8 @@ class WordFlag(StrEnum):
 
 class TranscriptWord(Part):
     text: str
+    """With its punctuation. It has no surrounding space, but the one before it where the language has none between
+    words and the recognizer wrote one."""
     start: float
     end: float
     probability: float
@@ -44,10 +47,12 @@ class Utterance(Part):
     end: float
     words: tuple[TranscriptWord, ...]
     flags: tuple[Suspicion, ...] = ()
+    language: str | None = None
+    """As in `Transcript.languages`; None where nobody knows it."""
 
     @property
     def text(self) -> str:
-        return " ".join(word.text for word in self.words)
+        return join((word.text for word in self.words), self.language)
 
 
 class Speaker(Part):
@@ -93,6 +98,24 @@ class Transcript(Document):
     """What other channels made of words that stand in `utterances`: the same words at the same time, or what a second
     microphone in the room heard. Not part of the text, but kept so that nothing vanishes unseen."""
     unspoken: tuple[Unspoken, ...] = ()
+
+    @property
+    def main_language(self) -> str | None:
+        """The one that was spoken longest."""
+        seconds: dict[str, float] = {}
+        for utterance in self.utterances:
+            if utterance.language:
+                length = utterance.end - utterance.start
+                seconds[utterance.language] = seconds.get(utterance.language, 0.0) + length
+        return max(seconds, key=lambda language: seconds[language]) if seconds else next(iter(self.languages), None)
+
+    def language_of(self, utterance: Utterance) -> str | None:
+        """The language of an utterance, which is the transcript's where it has only one."""
+        return utterance.language or (self.languages[0] if len(self.languages) == 1 else None)
+
+    def text_of(self, utterance: Utterance) -> str:
+        """What was said in an utterance, as a reader of its language writes it."""
+        return join((word.text for word in utterance.words), self.language_of(utterance))
 
     @property
     def demo(self) -> bool:

@@ -12,6 +12,7 @@ _traps = st.sampled_from(
         *("NOTE", "WEBVTT", "STYLE", "[00:00:01.0] SPEAKER_01", "<v SPEAKER_09>x", "é" * 60, "-" * 50),
         *("a\nb", "a\r\n\r\n1\r\n", "", " ", "\u200b", "\x00", "\u2028", "\x85", "a\u00a0b", "\ufeff"),
         *("שלום", "مرحبا", "\u202eabc", "\u2067", "𝒳"),
+        *("สวัสดี", "ครับ", " ผม", "\u0e35", "你好", "。", "「", "ﾌｧｲﾙ", "２５", "မင်္ဂလာပါ", "ជំរាបសួរ" * 9, "好" * 50),
     )
 )
 _texts = _traps | st.text(max_size=12)
@@ -31,14 +32,26 @@ def _utterances(draw: st.DrawFn, index: int) -> Utterance:
     )
     speaker = draw(st.sampled_from(["SPEAKER_00", "SPEAKER_01", "A B", "<v x>", "-->", None, "", "{\\an8}"]))
     start, end = sorted((draw(_times), draw(_times)))
-    channel = draw(st.integers(0, 1))
-    return Utterance(index=index, speaker=speaker, channel=channel, start=start, end=end, words=words)
+    return Utterance(
+        index=index,
+        speaker=speaker,
+        channel=draw(st.integers(0, 1)),
+        start=start,
+        end=end,
+        words=words,
+        language=draw(st.sampled_from([None, "en", "es", "th", "zh", "km", "<b>", "a\nb", ""])),
+    )
 
 
 @st.composite
 def hostile_transcripts(draw: st.DrawFn) -> Transcript:
     count = draw(st.integers(0, 4))
     return sample_transcript(utterances=tuple(draw(_utterances(index)) for index in range(count)))
+
+
+def letters(text: str) -> str:
+    """A text without its white space: where that stands depends on the language and on the width of a line."""
+    return "".join(text.split())
 
 
 def inputs(transcript: Transcript | None = None) -> Inputs:

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from caseprep_pipelines.renditions.content import milliseconds, speaker_id, spoken, token
+from caseprep_pipelines.renditions.content import milliseconds, speaker_id, spoken, spoken_text, token
 from caseprep_pipelines.renditions.ctm import transcript_ctm
 from caseprep_pipelines.renditions.rttm import rendition, turns_rttm
 from caseprep_pipelines.renditions.seglst import transcript_seglst
 from caseprep_pipelines.speech.documents import Turn
 from caseprep_pipelines.transcript.document import DEMO_NOTICE, MACHINE_DRAFT_NOTICE
 from caseprep_pipelines_tests.renditions.hostile import hostile_transcripts, inputs
-from caseprep_pipelines_tests.samples import PARTITION, sample_transcript, sample_turns
+from caseprep_pipelines_tests.samples import PARTITION, sample_transcript, sample_turns, sample_utterance
 
 SEGLST_SCHEMA = {
     "type": "array",
@@ -29,6 +29,7 @@ SEGLST_SCHEMA = {
             "start_time": {"type": "number", "minimum": 0},
             "end_time": {"type": "number", "minimum": 0},
             "words": {"type": "string", "minLength": 1},
+            "language": {"type": "string", "minLength": 1},
         },
         "additionalProperties": False,
     },
@@ -103,9 +104,17 @@ def test_seglst_holds_every_word_in_order_under_its_speaker(transcript):
     text = transcript_seglst(inputs(transcript))
     jsonschema.validate(json.loads(text), SEGLST_SCHEMA)
     read = meeteval.io.SegLST(json.loads(text))
-    said = [(speaker_id(u.speaker), " ".join(w.text for w in spoken(u))) for u in transcript.utterances]
+    said = [(speaker_id(u.speaker), spoken_text(transcript, u)) for u in transcript.utterances]
     assert [(s["speaker"], s["words"]) for s in read] == [(speaker, words) for speaker, words in said if words]
     assert all(s["start_time"] <= s["end_time"] for s in read)
+
+
+def test_seglst_says_the_language_where_it_is_known_and_joins_words_as_it_is_written():
+    said = (sample_utterance(0, 0, "ส วัส ดี ค รับ", "th"), sample_utterance(1, 5, "Good morning."))
+    transcript = sample_transcript(utterances=said, languages=("th", "en"))
+    first, second = json.loads(transcript_seglst(inputs(transcript)))
+    assert (first["words"], first["language"]) == ("สวัสดีครับ", "th")
+    assert "language" not in second
 
 
 def test_meeteval_finds_no_error_between_a_transcript_and_itself():

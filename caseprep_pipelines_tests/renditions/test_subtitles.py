@@ -9,6 +9,7 @@ import srt
 from hypothesis import given, settings
 
 from caseprep_pipelines.renditions.content import clean, milliseconds, speaker_id, spoken
+from caseprep_pipelines.renditions.lines import columns
 from caseprep_pipelines.renditions.subtitles import (
     _SRT_SAFE,
     LINE_CHARACTERS,
@@ -19,8 +20,8 @@ from caseprep_pipelines.renditions.subtitles import (
     transcript_vtt,
 )
 from caseprep_pipelines.transcript.document import DEMO_NOTICE, MACHINE_DRAFT_NOTICE, TranscriptWord, Utterance
-from caseprep_pipelines_tests.renditions.hostile import hostile_transcripts, inputs
-from caseprep_pipelines_tests.samples import DURATION, sample_transcript
+from caseprep_pipelines_tests.renditions.hostile import hostile_transcripts, inputs, letters
+from caseprep_pipelines_tests.samples import DURATION, sample_transcript, sample_utterance
 
 _TIME = re.compile(r"(\d\d+):(\d\d):(\d\d)\.(\d{3})")
 
@@ -39,15 +40,18 @@ def read_vtt(text):
         assert block.count("-->") == 1
         start, end = (((int(h) * 60 + int(m)) * 60 + int(s)) * 1000 + int(ms) for h, m, s, ms in _TIME.findall(timing))
         voice, first = re.fullmatch(r"<v ([^<>&]+(?:&\w+;[^<>&]*)*|(?:&\w+;[^<>&]*)+)>(.*)", payload[0]).groups()
-        lines = [first, *payload[1:]]
+        lines = "\n".join([first, *payload[1:]])
+        if language := re.fullmatch(r"<lang ([\w-]+)>(.*)</lang>", lines, re.DOTALL):
+            lines = language[2]
+        lines = lines.split("\n")
         assert all("<" not in line and not re.search(r"&(?!amp;|lt;|gt;)", line) for line in lines)
         cues.append((start, end, name, html.unescape(voice), [html.unescape(line) for line in lines]))
     return cues
 
 
 def words_of(transcript):
-    """The words that a reader must find, by utterance; utterances without any are left out."""
-    said = {u.index: " ".join(word.text for word in spoken(u)).split() for u in transcript.utterances}
+    """What a reader must find, by utterance; utterances without any words are left out."""
+    said = {u.index: letters("".join(word.text for word in spoken(u))) for u in transcript.utterances}
     return {index: words for index, words in said.items() if words}
 
 
@@ -103,6 +107,37 @@ def test_a_pause_starts_a_new_caption():
     assert [c.words for c in captions(transcript)] == [("Yes", "Yes"), ("Yes",)]
 
 
+def test_captions_of_a_language_without_spaces_fit_their_lines_and_times():
+    said = "今 日 の 法 廷 で は 証 人 が 話 し ま す 。 " * 12
+    transcript = sample_transcript(
+        utterances=(sample_utterance(0, 0, said, "ja"),), languages=("ja",), duration_seconds=60
+    )
+    cues = read_vtt(transcript_vtt(inputs(transcript)))
+    assert "".join("".join(lines) for *_, lines in cues) == "".join(said.split())
+    for start, end, _, _, lines in cues:
+        assert len(lines) <= LINES
+        assert all(columns(line) <= LINE_CHARACTERS and " " not in line for line in lines)
+        assert end - start <= LONGEST_SECONDS * 1000
+    named = [cue.content for cue in srt.parse(transcript_srt(inputs(transcript)))]
+    assert named[0].startswith("SPEAKER_00: 今日の")
+    assert all(columns(line) <= LINE_CHARACTERS for content in named for line in content.splitlines())
+
+
+def test_captions_name_another_language_than_the_main_one():
+    said = (
+        sample_utterance(0, 0, "Where were you that whole night, and who can tell us that, sir?", "en"),
+        sample_utterance(1, 5, "Yo estaba en mi casa con mi hermana.", "es", "SPEAKER_01"),
+    )
+    transcript = sample_transcript(utterances=said, languages=("en", "es"))
+    *_, spanish = srt.parse(transcript_srt(inputs(transcript)))
+    assert spanish.content == "SPEAKER_01 (Spanish): Yo estaba en mi casa\ncon mi hermana."
+    text = transcript_vtt(inputs(transcript))
+    assert "<v SPEAKER_00>Where were you" in text
+    assert "<v SPEAKER_01><lang es>Yo estaba en mi casa con mi hermana.</lang>\n" in text
+    cues = [cue.plaintext for cue in pysubs2.SSAFile.from_string(text, format_="vtt")]
+    assert cues[-1] == "Yo estaba en mi casa con mi hermana."
+
+
 def test_nothing_said_gives_empty_but_valid_files():
     silent = inputs(sample_transcript(utterances=()))
     assert list(srt.parse(transcript_srt(silent))) == []
@@ -117,7 +152,7 @@ def test_vtt_holds_every_word_in_order_under_its_speaker(transcript):
     assert [name for _, _, name, _, _ in cues] == [str(number) for number in range(1, len(cues) + 1)]
     for (start, end, _, voice, lines), caption in zip(cues, captions(transcript), strict=True):
         index = caption.utterance
-        found.setdefault(index, []).extend(" ".join(lines).split())
+        found[index] = found.get(index, "") + letters("".join(lines))
         assert voices.setdefault(index, voice) == voice
         assert 0 <= start < end <= milliseconds(DURATION) + 1
     assert found == words_of(transcript)
@@ -131,10 +166,11 @@ def test_srt_holds_every_word_in_order_with_lookalikes_for_what_it_cannot_escape
     cues = list(srt.parse(transcript_srt(inputs(transcript))))
     expected, utterance = [], None
     for caption in captions(transcript):
-        name = [] if caption.utterance == utterance else [f"{caption.speaker}:"]
+        shown = caption.text if caption.utterance == utterance else caption.named
         utterance = caption.utterance
-        expected.append(" ".join([*name, *caption.words]).translate(_SRT_SAFE).split())
-    assert [cue.content.split() for cue in cues] == expected
+        assert letters("".join(caption.words)) in letters(shown)
+        expected.append(letters(shown.translate(_SRT_SAFE)))
+    assert [letters(cue.content) for cue in cues] == expected
     assert [cue.index for cue in cues] == list(range(1, len(cues) + 1))
     assert all(cue.start < cue.end for cue in cues)
 
@@ -144,6 +180,6 @@ def test_srt_holds_every_word_in_order_with_lookalikes_for_what_it_cannot_escape
 def test_captions_leave_no_word_out(transcript):
     found = {}
     for caption in captions(transcript):
-        found.setdefault(caption.utterance, []).extend(caption.words)
+        found.setdefault(caption.utterance, []).extend(word.strip() for word in caption.words)
     expected = {u.index: [text for word in u.words if (text := clean(word.text))] for u in transcript.utterances}
     assert found == {index: words for index, words in expected.items() if words}

@@ -5,6 +5,7 @@ import re
 from hypothesis import given, settings
 
 from caseprep_pipelines.renditions.content import spoken
+from caseprep_pipelines.renditions.lines import columns
 from caseprep_pipelines.renditions.text import SUSPICIONS, WIDTH, transcript_txt
 from caseprep_pipelines.speech.documents import Suspicion
 from caseprep_pipelines.transcript.document import (
@@ -14,8 +15,8 @@ from caseprep_pipelines.transcript.document import (
     Utterance,
     WordFlag,
 )
-from caseprep_pipelines_tests.renditions.hostile import hostile_transcripts, inputs
-from caseprep_pipelines_tests.samples import sample_transcript
+from caseprep_pipelines_tests.renditions.hostile import hostile_transcripts, inputs, letters
+from caseprep_pipelines_tests.samples import sample_transcript, sample_utterance
 
 
 def body(text):
@@ -61,6 +62,37 @@ def test_every_suspicion_has_words_for_a_reader():
     assert set(SUSPICIONS) == set(Suspicion)
 
 
+THAI = "ส วัส ดี ค รับ ผม ชื่อ สม ชาย อายุ 25 ปี"
+
+
+def test_words_of_a_language_without_spaces_are_not_torn_apart():
+    said = (sample_utterance(0, 0, THAI, "th"), sample_utterance(1, 9, "我 在 法 庭 上 。 " * 20, "zh", "SPEAKER_01"))
+    text = transcript_txt(inputs(sample_transcript(utterances=said, languages=("th", "zh"))))
+    assert "[00:00:00.0] SPEAKER_00 (Thai)\n    สวัสดีครับผมชื่อสมชายอายุ 25 ปี\n" in text
+    lines = [line for line in text.splitlines() if line.startswith("    ")]
+    assert all(columns(line) <= WIDTH for line in lines)
+    assert "".join(line.strip() for line in lines if line.startswith("    我")).startswith("我在法庭上。" * 6)
+
+
+def test_a_transcript_in_one_language_knows_how_its_words_are_written():
+    text = transcript_txt(inputs(sample_transcript(utterances=(sample_utterance(0, 0, THAI),), languages=("th",))))
+    assert "SPEAKER_00\n    สวัสดีครับผมชื่อสมชายอายุ 25 ปี\n" in text
+
+
+def test_another_language_than_the_main_one_is_said_beside_the_speaker():
+    said = (
+        sample_utterance(0, 0, "Where were you that night, sir?", "en"),
+        sample_utterance(1, 3, "Yo estaba en casa.", "es", "SPEAKER_01"),
+        sample_utterance(2, 6, "I was at home.", "en", "SPEAKER_02"),
+    )
+    text = transcript_txt(inputs(sample_transcript(utterances=said, languages=("en", "es"))))
+    assert [heading for heading, _ in body(text)][:3] == [
+        "[00:00:00.0] SPEAKER_00",
+        "[00:00:03.0] SPEAKER_01 (Spanish)",
+        "[00:00:06.0] SPEAKER_02",
+    ]
+
+
 def test_lines_fit_a_page():
     said = [line for line in transcript_txt(inputs()).splitlines() if line.startswith("    ")]
     assert all(len(line) <= WIDTH for line in said)
@@ -72,6 +104,6 @@ def test_every_word_is_there_in_order_and_none_can_pass_for_a_heading(transcript
     found = body(transcript_txt(inputs(transcript)))
     assert all(re.match(r"\[\d\d:\d\d:\d\d\.\d\] ", heading) for heading, _ in found)
     utterances = sorted(transcript.utterances, key=lambda utterance: utterance.start)
-    expected = [" ".join(word.text for word in spoken(utterance)).split() for utterance in utterances]
+    expected = [letters("".join(word.text for word in spoken(utterance))) for utterance in utterances]
     unspoken = "[00:00:18.0] (speech without"
-    assert [words for heading, words in found if not heading.startswith(unspoken)] == expected
+    assert [letters("".join(words)) for heading, words in found if not heading.startswith(unspoken)] == expected

@@ -13,6 +13,7 @@ from caseprep_pipelines.speech.listening import Question
 from caseprep_pipelines.speech.transcriber import Clip, Heard, TranscribeOptions
 from caseprep_pipelines.speech.transcription import Answers, Job, draft_text, transcribe, transcribe_many
 from caseprep_pipelines.speech.voice_activity import VoiceActivity
+from caseprep_pipelines_tests.samples import sample_raw
 from caseprep_pipelines_tests.speech.conftest import DemoRecording, normalized
 
 IDENTITY = ModelIdentity(name="fake", digest="0" * 64, clip_seconds=10.0)
@@ -145,6 +146,15 @@ def test_the_draft_is_in_order_of_time_and_names_channels_where_there_are_severa
     lines = draft_text(heard(jail_call)).splitlines()
     assert lines == sorted(lines, key=lambda line: line[:10])
     assert all(line.startswith("[00:00:") and "] channel " in line for line in lines)
+
+
+def test_the_draft_does_not_tear_words_of_a_language_without_spaces_apart() -> None:
+    raw = sample_raw()
+    (channel,) = raw.channels
+    words = [Word(text=text, start=1, end=2, probability=1) for text in ["ผม", "อายุ", "25", "ปี"]]
+    segment = channel.segments[0].model_copy(update={"words": tuple(words)})
+    thai = channel.model_copy(update={"language": "th", "segments": (segment,)})
+    assert draft_text(raw.model_copy(update={"channels": (thai,)})).endswith("] ผมอายุ 25 ปี\n")
 
 
 def test_the_document_survives_being_written(deposition: DemoRecording) -> None:
