@@ -7,20 +7,40 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from sqlalchemy import select, text
+from sqlalchemy import ColumnElement, func, literal, select, text
 
 from caseprep_pipelines.catalog.database import Catalog
 from caseprep_pipelines.catalog.tables import Recording, UtteranceRow, escaped
+from caseprep_pipelines.transcript.joining import UNSPACED_LETTERS
 
-#: Further words of a query are ignored: nobody types more, and both databases stay well within their limits.
-MAX_QUERY_WORDS = 32
+#: Further words of a query are ignored: nobody types more, where a letter can be a word, and both databases stay well
+#: within their limits.
+MAX_QUERY_WORDS = 128
+
+#: Both cut longer ones at some length of their own.
+MAX_WORD_LETTERS = 200
 
 _SNIPPET_BEFORE, _SNIPPET_LENGTH = 8, 30
+_LETTER_LENGTH = 0.25
+"""What a letter of a script without spaces counts there, where a word counts 1."""
 
-# Scripts that are written without spaces between words; there each character counts as a word.
-_WORD = re.compile(r"[\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]|"
-                   r"[^\s\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]+")  # fmt: skip
+# Where there are no spaces between words, each letter counts as a word, with the marks that stand on it. A mark that is
+# a part of another letter (the first half of a Thai ำ) counts alone, as the text may have it either way.
+_MARKS = "".join(
+    char
+    for char in map(
+        chr, [*range(0x0E00, 0x1100), *range(0x1780, 0x1800), *range(0x3000, 0x3100), *range(0xA9E0, 0xAA80)]
+    )
+    if unicodedata.category(char)[0] == "M" and char not in "\u0e4d\u0ecd"
+)
+_LETTER = f"[{UNSPACED_LETTERS}][{_MARKS}]*"
+_WORD = re.compile(rf"{_LETTER}|[^\s{UNSPACED_LETTERS}]+")
+_LETTERS = re.compile(_LETTER)
 _TERM = re.compile(r'"([^"]*)(?:"(\*?)|$)|([^\s"]+)')
+
+# Two spellings that look the same, and both are written: เเ for แ, and a tone before or after the circle of ำ.
+_TWO_VOWELS = re.compile("\u0e40\u0e40|\u0ec0\u0ec0")
+_TONES = re.compile("[\u0e48-\u0e4b\u0e4d]{2,}|[\u0ec8-\u0ecb\u0ecd]{2,}")
 
 _MATCHES = {
     "sqlite": text(
@@ -67,12 +87,10 @@ def search(catalog: Catalog, query: str, matter: str | None = None, limit: int =
     terms = parse_query(query)
     if not terms:
         return []
-    dialect = catalog.engine.dialect.name
-    expression = _fts5(terms) if dialect == "sqlite" else _tsquery(terms)
     statement = (
         select(UtteranceRow, Recording.name)
         .join(Recording, Recording.partition == UtteranceRow.partition)
-        .where(_MATCHES[dialect].bindparams(expression=expression))
+        .where(*(_in_sqlite(terms) if catalog.engine.dialect.name == "sqlite" else _in_postgresql(terms)))
         .order_by(UtteranceRow.matter, Recording.position, UtteranceRow.start, UtteranceRow.index)
         .limit(limit)
     )
@@ -100,7 +118,12 @@ def words_of(text: str) -> list[str]:
     kept = "".join(
         char if unicodedata.category(char)[0] in "LMN" else " " for char in folded if not "\u0300" <= char <= "\u036f"
     )
-    return _WORD.findall(unicodedata.normalize("NFC", kept))
+    alike = _TONES.sub(_tones_first, _TWO_VOWELS.sub(lambda match: chr(ord(match[0][0]) + 1), kept))
+    return [word[:MAX_WORD_LETTERS] for word in _WORD.findall(unicodedata.normalize("NFC", alike))]
+
+
+def _tones_first(match: re.Match[str]) -> str:
+    return "".join(sorted(match[0], key=lambda mark: mark in "\u0e4d\u0ecd"))
 
 
 def parse_query(query: str) -> list[Term]:
@@ -115,23 +138,45 @@ def parse_query(query: str) -> list[Term]:
     return terms
 
 
-def _fts5(terms: list[Term]) -> str:
-    return " AND ".join(f'"{" ".join(term.words)}"{" *" if term.prefix else ""}' for term in terms)
+def _in_sqlite(terms: list[Term]) -> list[ColumnElement[bool]]:
+    phrases = (f'"{" ".join(term.words)}"{" *" if term.prefix else ""}' for term in terms)
+    return [_MATCHES["sqlite"].bindparams(expression=" AND ".join(phrases))]
 
 
-def _tsquery(terms: list[Term]) -> str:
-    phrases = (" <-> ".join(f"'{word}'" for word in term.words) + (":*" if term.prefix else "") for term in terms)
-    return " & ".join(f"({phrase})" for phrase in phrases)
+def _in_postgresql(terms: list[Term]) -> list[ColumnElement[bool]]:
+    """Its index finds the rows that hold all words. Whether they follow each other is looked up in those rows: it
+    keeps only the first 256 places of a word and the first 16,383 of a text, and a long answer has more."""
+    words = (f"'{word}'" for term in terms for word in (term.words[:-1] if term.prefix else term.words))
+    beginnings = (f"'{term.words[-1]}':*" for term in terms if term.prefix)
+    expression = " & ".join(dict.fromkeys([*words, *beginnings]))
+    said = literal(" ") + UtteranceRow.search_words + " "
+    return [
+        _MATCHES["postgresql"].bindparams(expression=expression),
+        *(
+            func.strpos(said, f" {' '.join(term.words)}{'' if term.prefix else ' '}") > 0
+            for term in terms
+            if len(term.words) > 1
+        ),
+    ]
 
 
 def snippet(text: str, terms: list[Term]) -> str:
     """The stretch of the text around its first match, in its own spelling."""
-    pieces = text.split()
-    folded = [(word, index) for index, piece in enumerate(pieces) for word in words_of(piece)]
-    first = next((folded[at][1] for at in range(len(folded)) if _matches_at(folded, at, terms)), 0)
-    start = max(0, first - _SNIPPET_BEFORE)
-    end = min(len(pieces), start + _SNIPPET_LENGTH)
-    return ("… " if start else "") + " ".join(pieces[start:end]) + (" …" if end < len(pieces) else "")
+    pieces = list(_WORD.finditer(text))
+    folds = {piece: words_of(piece) for piece in {piece[0] for piece in pieces}}
+    folded = [(word, index) for index, piece in enumerate(pieces) for word in folds[piece[0]]]
+    start = next((folded[at][1] for at in range(len(folded)) if _matches_at(folded, at, terms)), 0)
+    lengths = [_LETTER_LENGTH if _LETTERS.match(piece[0]) else 1 for piece in pieces]
+    room = _SNIPPET_BEFORE
+    while start and room >= lengths[start - 1]:
+        start -= 1
+        room -= lengths[start]
+    end, room = start, _SNIPPET_LENGTH
+    while end < len(pieces) and room >= lengths[end]:
+        room -= lengths[end]
+        end += 1
+    shown = text[pieces[start].start() : pieces[end - 1].end()] if pieces else ""
+    return ("… " if start else "") + " ".join(shown.split()) + (" …" if end < len(pieces) else "")
 
 
 def _matches_at(folded: list[tuple[str, int]], at: int, terms: list[Term]) -> bool:

@@ -18,14 +18,17 @@ def recording(name: str = "smith deposition.mp3", matter: str = "2024-cv-00123",
     return NewRecording(matter, name, f"/evidence/{name}", origin_digest_of_file(sha256), sha256, 1000)
 
 
-def transcript(partition: str, *said: str, matter: str = "2024-cv-00123") -> Transcript:
-    """One utterance for each text, five seconds each; an utterance with a question mark carries a flag."""
+def transcript(
+    partition: str, *said: str, matter: str = "2024-cv-00123", languages: tuple[str, ...] = ("en",)
+) -> Transcript:
+    """One utterance for each text, five seconds each; an utterance with a question mark carries a flag. Of several
+    languages each utterance has its own."""
     model = ModelIdentity(name="some-whisper", digest=sha("model"))
     return Transcript(
         partition=partition,
         matter=matter,
         duration_seconds=5.0 * len(said),
-        languages=("en",),
+        languages=tuple(dict.fromkeys(languages)),
         notices=(),
         transcription_model=model,
         diarization_model=None,
@@ -45,6 +48,7 @@ def transcript(partition: str, *said: str, matter: str = "2024-cv-00123") -> Tra
                     for word in text.split()
                 ),
                 flags=(Suspicion.REPETITION,) if "?" in text else (),
+                language=languages[index] if len(languages) > 1 else None,
             )
             for index, text in enumerate(said)
         ),

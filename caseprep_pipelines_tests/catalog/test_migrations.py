@@ -10,11 +10,12 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
-from caseprep_pipelines.catalog import frames, migrations, registry
+from caseprep_pipelines.catalog import frames, loading, migrations, registry
 from caseprep_pipelines.catalog.database import Catalog, open_catalog
+from caseprep_pipelines.catalog.search import search
 from caseprep_pipelines.catalog.tables import Base
 from caseprep_pipelines.errors import ConfigurationError
-from caseprep_pipelines_tests.catalog.examples import recording
+from caseprep_pipelines_tests.catalog.examples import recording, sha, transcript
 
 
 # Alembic cannot compare an index over an expression; the tests of search use it.
@@ -69,6 +70,19 @@ def test_a_catalog_of_the_first_version_keeps_its_rows(catalog: Catalog, catalog
     newer = open_catalog(catalog_url)
     assert len(registry.all_partitions(newer)) == 1
     assert frames.stage_runs(newer).empty
+    newer.close()
+
+
+def test_words_of_an_older_catalog_are_found_letter_by_letter(catalog: Catalog, catalog_url: str) -> None:
+    [row] = registry.register(catalog, [recording()], "test")
+    document = transcript(row.partition, "Good morning", "สวัส ดี ครับ", languages=("en", "th"))
+    loading.load_transcript(catalog, document, "000001-aaaaaaaaaaaa", sha("t"))
+    with catalog.writing() as session:
+        session.execute(text("UPDATE utterances SET search_words = 'สวสด ครบ' WHERE text <> 'Good morning'"))
+        session.execute(text("UPDATE alembic_version SET version_num = '0003'"))
+    newer = open_catalog(catalog_url)
+    assert [hit.start for hit in search(newer, "สวัสดีครับ")] == [5.0]
+    assert [hit.start for hit in search(newer, "morning")] == [0.0]
     newer.close()
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from caseprep_pipelines.catalog import loading, registry
 from caseprep_pipelines.catalog.database import Catalog, open_catalog
 from caseprep_pipelines.catalog.search import MAX_QUERY_WORDS, Hit, parse_query, search, snippet, words_of
+from caseprep_pipelines.transcript.joining import unbreakable
 from caseprep_pipelines_tests.catalog.examples import recording, sha, transcript
 
 SAID = [
@@ -25,6 +26,19 @@ SAID = [
 ]
 
 
+# Cut into pieces as a recognizer does.
+UNSPACED = [
+    ("th", "ส วัส ดี ค รับ  ผม ชื่อ สม ชาย อายุ 25 ปี ทำ งาน ที่ Google แล้ว เอ า น้ำ ไป"),
+    ("zh", "我 在 法 庭 上 看 见 了 那 辆 红 色 的 Toyota 汽 车 ， 是 2024 年 3 月 。"),
+    ("ja", "昨 日 の 夜 、 ホ テ ル の ロ ビ ー で 彼 に 会 い ま し た 。"),
+    ("my", "ကျွန် တော် တ ရား ရုံး သွား တယ်"),
+    ("lo", "ຂ້ອຍ ຢູ່ ເຮືອນ ນຳ ແມ່"),
+    ("km", "ខ្ញុំនៅផ្ទះ ជាមួយម្តាយរបស់ខ្ញុំ"),
+    ("bo", "ང་ཁྱིམ་ལ་ཡོད། ཨ་མ་དང་མཉམ་དུ།"),
+    ("en", "The witness said 你好 twice."),
+]
+
+
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def archive(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
     """Two matters; the second has one recording, with the first's second utterance. Only read."""
@@ -38,8 +52,22 @@ def archive(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     for row, said, matter in zip(rows, [SAID, [SAID[1]], ["The red car again."]], "aba", strict=True):
         document = transcript(row.partition, *said, matter=matter)
         loading.load_transcript(catalog, document, "000001-aaaaaaaaaaaa", sha(row.partition))
+    [row] = registry.register(catalog, [recording("abroad.mp3", "u")], "test")
+    languages, said = zip(*UNSPACED, strict=True)
+    document = transcript(row.partition, *said, matter="u", languages=languages)
+    loading.load_transcript(catalog, document, "000001-aaaaaaaaaaaa", sha(row.partition))
+    [row] = registry.register(catalog, [recording("monologue.mp3", "m")], "test")
+    document = transcript(row.partition, *MONOLOGUES, matter="m", languages=("en", "th"))
+    loading.load_transcript(catalog, document, "000001-aaaaaaaaaaaa", sha(row.partition))
     yield catalog
     catalog.close()
+
+
+# An hour without a pause: PostgreSQL keeps only the first 256 places of a word, and none behind 16,383.
+MONOLOGUES = (
+    "the bus was in the street " * 3000 + "at the very end the blue bus was sold",
+    "ผม ไป บ้าน กับ แม่ " * 3000 + "ตอน จบ ผม ขาย รถ แล้ว",
+)
 
 
 def found(catalog: Catalog, query: str, matter: str | None = None) -> list[tuple[str, float]]:
@@ -112,6 +140,82 @@ def found(catalog: Catalog, query: str, matter: str | None = None) -> list[tuple
 def test_what_a_query_finds(archive: Catalog, query: str, indexes: list[int]) -> None:
     hits = search(archive, query, matter="a")
     assert [hit.start / 5 for hit in hits if hit.name == "smith.mp3"] == indexes
+
+
+def displayed(catalog: Catalog) -> dict[float, str]:
+    """What a reader sees of the recording in many languages, by time."""
+    document = transcript("u-0", *(said for _, said in UNSPACED), languages=tuple(language for language, _ in UNSPACED))
+    return {utterance.start: document.text_of(utterance) for utterance in document.utterances}
+
+
+def test_every_stretch_of_a_language_without_spaces_is_found_as_it_is_displayed(archive: Catalog) -> None:
+    for start, text in displayed(archive).items():
+        letters = unbreakable(text)
+        for first in range(len(letters)):
+            for last in (first + 3, first + 9):
+                phrase = "".join(letters[first:last]).strip()
+                for query in (phrase, f'"{phrase}"'):
+                    if len(words_of(query)) > 1 and letters[first].strip() and not letters[first].isascii():
+                        assert ("abroad.mp3", start) in found(archive, query, "u"), query
+        assert ("abroad.mp3", start) in found(archive, f'"{text}"', "u")
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        ("สวัสดี", 0),
+        ("สวัสดีครับ ผมชื่อสมชาย", 0),
+        ("อายุ 25 ปี", 0),
+        ("อายุ๒๕ปี", None),
+        ("ทำงาน", 0),
+        ("ที่Google", 0),
+        ("google", 0),
+        ("เเล้ว", 0),
+        ("นํ้า", 0),
+        ("สวัสดีชื่อ", None),
+        ("ผมอายุ", None),
+        ("红色的Toyota汽车", 1),
+        ("红色的 toyota 汽车", 1),
+        ("2024年3月", 1),
+        ("法庭 汽车", 1),
+        ('"法庭汽车"', None),
+        ("ホテルのロビー", 2),
+        ("ﾎﾃﾙ", 2),
+        ("昨日の夜、", 2),
+        ("တရားရုံး", 3),
+        ("ເຮືອນ", 4),
+        ("ນຳແມ່", 4),
+        ("ផ្ទះ", 5),
+        ("ម្តាយរបស់ខ្ញុំ", 5),
+        ("ཁྱིམ", 6),
+        ("你好", 7),
+        ("said 你好", 7),
+    ],
+)
+def test_a_language_without_spaces_is_searched_as_it_is_read(archive: Catalog, query: str, index: int | None) -> None:
+    assert found(archive, query, "u") == ([] if index is None else [("abroad.mp3", 5.0 * index)])
+
+
+def test_a_snippet_of_a_language_without_spaces_is_not_torn_apart(archive: Catalog) -> None:
+    [hit] = search(archive, "红色的 toyota", "u")
+    assert hit.snippet == "我在法庭上看见了那辆红色的 Toyota 汽车，是2024年3月。"
+    [hit] = search(archive, "ขายรถ", "m")
+    assert hit.snippet.startswith("… ")
+    assert hit.snippet.endswith("ตอนจบผมขายรถแล้ว")
+    assert len(hit.snippet) < 120
+
+
+def test_a_phrase_is_found_at_the_end_of_an_hour_without_a_pause(archive: Catalog) -> None:
+    assert found(archive, '"the blue bus was sold"') == [("monologue.mp3", 0.0)]
+    assert found(archive, '"blue bus was so"*') == [("monologue.mp3", 0.0)]
+    assert found(archive, '"the blue street"') == []
+    assert found(archive, "ตอนจบผมขายรถ") == [("monologue.mp3", 5.0)]
+    assert found(archive, "รถตอนจบ") == []
+
+
+def test_a_word_of_any_length_is_searched_for(archive: Catalog) -> None:
+    assert found(archive, "x" * 100_000) == []
+    assert found(archive, f'"{"x" * 5000}"*') == []
 
 
 def test_hits_come_in_order_of_matter_registration_and_time(archive: Catalog) -> None:
