@@ -5,7 +5,6 @@ stands and what to do; a manifest that cannot be read at all is a `Configuration
 is decided in `registering`.
 """
 
-import csv
 import gzip
 import hashlib
 import json
@@ -19,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
 
+from caseprep_pipelines.archive.csv_rows import LONGEST, NumberedLines, rows
 from caseprep_pipelines.errors import ConfigurationError
 from caseprep_pipelines.storage.objects import MissingObject, open_store
 from caseprep_pipelines.storage.recordings import is_recording
@@ -131,12 +131,12 @@ def _entry(place: str, row: Row, base: Path | None) -> Entry | Refusal:
             place,
             location,
             folder,
-            matter=_text(row, "matter"),
+            matter=_word(row, "matter"),
             name=_text(row, "name"),
-            sha256=_sha256(_text(row, "sha256")),
+            sha256=_sha256(_word(row, "sha256")),
             size=_number(row, "size", least=0),
-            etag=(_text(row, "etag") or "").strip('"') or None,
-            version_id=_text(row, "version_id"),
+            etag=(_word(row, "etag") or "").strip('"') or None,
+            version_id=_word(row, "version_id"),
             priority=_number(row, "priority", least=-(2**31), most=2**31 - 1),
         )
     except ValueError as error:
@@ -168,17 +168,26 @@ def _first_folder(name: str) -> str | None:
 
 def _text(row: Row, column: str) -> str | None:
     value = row.get(column)
-    return str(value) if value is not None and str(value).strip() else None
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "surrogateescape")
+    # a missing number may stand there as NaN
+    missing = value is None or value != value
+    return None if missing or not str(value).strip() else str(value)
+
+
+def _word(row: Row, column: str) -> str | None:
+    """A value in which a space beside it means nothing."""
+    text = _text(row, column)
+    return text.strip() if text else None
 
 
 def _number(row: Row, column: str, *, least: int, most: int = 2**63 - 1) -> int | None:
-    text = _text(row, column)
+    text = _word(row, column)
     if text is None:
         return None
-    try:
-        number = int(text)
-    except ValueError:
-        number = least - 1
+    # a column with an empty cell is one of decimals to many programs, which write 88078.0
+    found = re.fullmatch(r"([+-]?[0-9]{1,20})(\.0*)?", text)
+    number = int(found[1]) if found else least - 1
     if not least <= number <= most:
         raise ValueError(f"{column} is no whole number that can be meant; correct it or leave it empty")
     return number
@@ -191,36 +200,38 @@ def _sha256(text: str | None) -> str | None:
 
 
 def _csv(source: str, path: Path) -> Iterator[tuple[str, Row] | Refusal]:
-    with _damage_named(source), _lines(path) as lines:
-        heading = lines.readline()
-        # a spreadsheet writes the separator of its country
-        separator = max(",;\t", key=heading.count)
-        columns = [column.strip().lower() for column in next(csv.reader([heading], delimiter=separator), [])]
-        if "location" not in columns:
-            raise ConfigurationError(
-                f"{source}: the first line has no column `location`; write a UTF-8 file whose first line names its "
-                f"columns, of {', '.join(COLUMNS)}"
-            )
-        reader = csv.reader(lines, delimiter=separator)
-        for place, row in _csv_rows(reader, source, first=2):
+    with _damage_named(source), _lines(path) as stream:
+        lines = NumberedLines(stream)
+        columns, separator = _heading(source, lines)
+        for number, row in rows(lines, separator, len(columns), columns):
+            place = f"{source}, line {number}"
             if isinstance(row, str):
                 yield Refusal(place, row)
-            elif len(row) > len(columns):
-                yield Refusal(place, "more values than columns; put a value that holds the separator into quotes")
-            elif row:
-                yield place, dict(zip(columns, row, strict=False))
+            elif any(value.strip() for value in row):
+                yield place, {column: value for column, value in zip(columns, row, strict=False) if column}
 
 
-def _csv_rows(reader: Any, source: str, first: int) -> Iterator[tuple[str, list[str] | str]]:
-    """Rows with their place; what is no row at all comes as the sentence that says why."""
-    while True:
-        place = f"{source}, line {reader.line_num + first}"
-        try:
-            yield place, next(reader)
-        except StopIteration:
-            return
-        except csv.Error:
-            yield place, "this is no row of a CSV file; look for an opening quote without its end"
+def _heading(source: str, lines: NumberedLines) -> tuple[list[str | None], str]:
+    """The manifest's columns under our names, None where a column is none of ours, and what parts its values."""
+    separator = None
+    while (line := lines.next()) is not None:
+        if "\0" in line or line.startswith(("\udcff\udcfe", "\udcfe\udcff")):
+            raise ConfigurationError(f"{source} is written in UTF-16; save it as UTF-8 (in Excel: CSV UTF-8)")
+        if lines.number == 1 and (
+            named := re.fullmatch(r'"?sep=([^"\w])"?[,;\t]*', line.rstrip("\r\n"), re.IGNORECASE)
+        ):
+            separator = named[1]
+        elif line.strip(" ,;\t\r\n"):
+            break
+    # a spreadsheet writes the separator of its country
+    separator = separator or max(",;\t", key=(line or "").count)
+    lines.give_back([line] if line else [])
+    number, names = next(rows(lines, separator, LONGEST), (1, []))
+    if isinstance(names, str):
+        raise ConfigurationError(f"{source}, line {number}: {names}")
+    write = f"write a UTF-8 file whose first line names its columns, of {', '.join(COLUMNS)}"
+    found = _columns(source, names, COLUMNS, "location", f" in its first line; {write}")
+    return [found.get(name) for name in names], separator
 
 
 def _lines(path: Path) -> Any:
@@ -249,12 +260,20 @@ def _orc(source: str, path: Path, wanted: Iterable[str], required: str) -> Itera
         yield from _arrow_rows(source, stripes, columns)
 
 
-def _columns(source: str, names: Iterable[str], wanted: Iterable[str], required: str) -> dict[str, str]:
-    """Column name in the file and what we call it."""
+def _columns(
+    source: str, names: Iterable[str], wanted: Iterable[str], required: str, remedy: str = "; write one"
+) -> dict[str, str]:
+    """Column name in the file and what we call it; case, spaces and `_` do not count."""
     plain = {name.replace("_", ""): name for name in wanted}
-    found = {name: plain[key] for name in names if (key := name.lower().replace("_", "")) in plain}
+    found: dict[str, str] = {}
+    for number, name in enumerate(names, start=1):
+        ours = plain.get(re.sub(r"[\s_-]", "", name).lower())
+        if ours in found.values():
+            raise ConfigurationError(f"{source}: column {number} is a second column `{ours}`; keep one of them")
+        if ours is not None:
+            found[name] = ours
     if required not in found.values():
-        raise ConfigurationError(f"{source}: there is no column `{required}`; write one")
+        raise ConfigurationError(f"{source}: there is no column `{required}`{remedy}")
     return found
 
 
@@ -326,11 +345,12 @@ def _inventory_entry(place: str, row: Row, bucket: str) -> Entry | Refusal | Non
 
 
 def _inventory_csv(source: str, path: Path, columns: list[str]) -> Iterator[tuple[str, Row]]:
-    with _damage_named(source), _lines(path) as lines:
-        for place, row in _csv_rows(csv.reader(lines), source, first=1):
-            if isinstance(row, str) or len(row) > len(columns):
+    with _damage_named(source), _lines(path) as stream:
+        for number, row in rows(NumberedLines(stream), ",", len(columns)):
+            place = f"{source}, line {number}"
+            if isinstance(row, str):
                 yield place, {}
-            elif row:
+            elif any(row):
                 named = dict(zip(columns, row, strict=False))
                 # keys are percent-encoded there, with a plus for a space
                 yield place, {**named, "key": unquote_plus(named.get("key", ""))}

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, func, literal, select, text
+from sqlalchemy import ColumnElement, TextClause, func, literal, select, text
 
 from caseprep_pipelines.catalog.database import Catalog
 from caseprep_pipelines.catalog.tables import Recording, UtteranceRow, escaped
@@ -41,6 +41,8 @@ _TERM = re.compile(r'"([^"]*)(?:"(\*?)|$)|([^\s"]+)')
 # Two spellings that look the same, and both are written: เเ for แ, and a tone before or after the circle of ำ.
 _TWO_VOWELS = re.compile("\u0e40\u0e40|\u0ec0\u0ec0")
 _TONES = re.compile("[\u0e48-\u0e4b\u0e4d]{2,}|[\u0ec8-\u0ecb\u0ecd]{2,}")
+
+_Condition = ColumnElement[bool] | TextClause
 
 _MATCHES = {
     "sqlite": text(
@@ -138,12 +140,12 @@ def parse_query(query: str) -> list[Term]:
     return terms
 
 
-def _in_sqlite(terms: list[Term]) -> list[ColumnElement[bool]]:
+def _in_sqlite(terms: list[Term]) -> list[_Condition]:
     phrases = (f'"{" ".join(term.words)}"{" *" if term.prefix else ""}' for term in terms)
     return [_MATCHES["sqlite"].bindparams(expression=" AND ".join(phrases))]
 
 
-def _in_postgresql(terms: list[Term]) -> list[ColumnElement[bool]]:
+def _in_postgresql(terms: list[Term]) -> list[_Condition]:
     """Its index finds the rows that hold all words. Whether they follow each other is looked up in those rows: it
     keeps only the first 256 places of a word and the first 16,383 of a text, and a long answer has more."""
     words = (f"'{word}'" for term in terms for word in (term.words[:-1] if term.prefix else term.words))
@@ -167,11 +169,11 @@ def snippet(text: str, terms: list[Term]) -> str:
     folded = [(word, index) for index, piece in enumerate(pieces) for word in folds[piece[0]]]
     start = next((folded[at][1] for at in range(len(folded)) if _matches_at(folded, at, terms)), 0)
     lengths = [_LETTER_LENGTH if _LETTERS.match(piece[0]) else 1 for piece in pieces]
-    room = _SNIPPET_BEFORE
+    room = float(_SNIPPET_BEFORE)
     while start and room >= lengths[start - 1]:
         start -= 1
         room -= lengths[start]
-    end, room = start, _SNIPPET_LENGTH
+    end, room = start, float(_SNIPPET_LENGTH)
     while end < len(pieces) and room >= lengths[end]:
         room -= lengths[end]
         end += 1

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import hashlib
+import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from caseprep_pipelines.archive.csv_rows import NumberedLines
+from caseprep_pipelines.archive.csv_rows import rows as read_rows
 from caseprep_pipelines.archive.manifests import Buckets, Entry, Refusal, read
 from caseprep_pipelines.errors import ConfigurationError
 from caseprep_pipelines_tests.s3_server import S3Server
@@ -80,20 +83,143 @@ def test_bad_rows_are_named_by_line_with_what_to_do_and_the_others_come(tmp_path
         assert ";" in why or "write" in why, (place, why)
 
 
-def test_a_quote_that_is_never_closed_does_not_hide_what_came_before(tmp_path: Path) -> None:
-    manifest = written(tmp_path / "m.csv", 'location\na.wav\n"b.wav\n' + "c.wav\n" * 40_000)
-    first, second = entries(manifest, tmp_path)[:2]
+NO_END = (
+    'the quote at character {} has no end in its line; close it there, or write "" for a quote inside a quoted value'
+)
+IN_THE_MIDDLE = NO_END.replace("has no end in its line", "ends in the middle of a value")
+
+
+@pytest.mark.parametrize("rest", [3, 40_000])
+def test_a_quote_that_is_never_closed_hides_no_other_row(tmp_path: Path, rest: int) -> None:
+    manifest = written(tmp_path / "m.csv", 'location\na.wav\n"b.wav\n' + "c.wav\n" * rest)
+    found = entries(manifest, tmp_path)
+    assert [entry.place.rpartition(" ")[2] for entry in found] == [str(line) for line in range(2, rest + 4)]
+    assert [entry for entry in found if isinstance(entry, Refusal)] == [
+        Refusal(f"{manifest}, line 3", NO_END.format(1))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "refused"),
+    [
+        # up to the next quote, which is another row's
+        (['"a.wav,m', "b.wav,m", '"c.wav",m', "d.wav,m"], {2: NO_END.format(1)}),
+        (['a.wav,"m', 'b.wav,"m"', "c.wav,m"], {2: NO_END.format(7)}),
+        # a value that is never one of several lines
+        (['"a.wav', 'b.wav"', "c.wav,m"], {2: NO_END.format(1)}),
+        (['a.wav,m,"seen', 'tape 12",m', "c.wav,m"], {2: NO_END.format(9)}),
+        (['a.wav,m,"seen', "", 'c.wav,"m"'], {2: NO_END.format(9)}),
+        # in its own line
+        (['"a" 12.wav,m', "b.wav,m"], {2: IN_THE_MIDDLE.format(1)}),
+        (['a.wav,m,"he said "yes""', "b.wav,m"], {2: IN_THE_MIDDLE.format(9)}),
+        # more than one
+        (['"a.wav', '"b.wav', '"c.wav', "d.wav"], {2: NO_END.format(1), 3: NO_END.format(1), 4: NO_END.format(1)}),
+        # none of these
+        (['a 12".wav,m', 'b.wav,m,12"', 'c.wav,m,a "good" tape'], {}),
+        (['a.wav, "m" ,"he said ""yes"""', '"b, c.wav",m,""'], {}),
+    ],
+)
+def test_a_quote_too_many_or_too_few_is_named_and_every_other_row_comes(
+    tmp_path: Path, rows: list[str], refused: dict[int, str]
+) -> None:
+    manifest = written(tmp_path / "m.csv", "\n".join(["location,matter,remark", *rows]))
+    found = entries(manifest, tmp_path)
+    wrong = {f"{manifest}, line {line}": why for line, why in refused.items()}
+    assert {entry.place: entry.why for entry in found if isinstance(entry, Refusal)} == wrong
+    others = {f"{manifest}, line {line}" for line, row in enumerate(rows, start=2) if row} - set(wrong)
+    assert {entry.place for entry in found} >= others
+
+
+def test_a_remark_may_go_over_several_lines(tmp_path: Path) -> None:
+    text = 'location,remark,matter\r\na.wav,"first\r\n""second"", third\r\n\r\nlast",m\r\nb.wav,,\r\n'
+    manifest = written(tmp_path / "m.csv", text)
+    first, second = entries(manifest, tmp_path)
+    assert first == Entry(f"{manifest}, line 2", str(tmp_path / "a.wav"), matter="m")
+    assert second == Entry(f"{manifest}, line 6", str(tmp_path / "b.wav"))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("first", ["", "sep=;", '"sep=;"', "SEP=;;;", ";;;"])
+def test_what_a_spreadsheet_leaves_behind_is_understood(tmp_path: Path, end: str, first: str) -> None:
+    lines = [
+        *([first] if first else []),
+        "Location ; MATTER;Size;Version ID;;",
+        "a.wav;m;88078.0;;;",
+        ";;;;;",
+        " ; ;;;;",
+        "",
+        "b.wav; m ; 5. ;v 1;;;;;",
+        "c, d.wav",
+    ]
+    manifest = written(tmp_path / "m.csv", end.join(lines))
+    extra = bool(first)
+    assert entries(manifest, tmp_path) == [
+        Entry(f"{manifest}, line {2 + extra}", str(tmp_path / "a.wav"), matter="m", size=88078),
+        Entry(f"{manifest}, line {6 + extra}", str(tmp_path / "b.wav"), matter="m", size=5, version_id="v 1"),
+        Entry(f"{manifest}, line {7 + extra}", str(tmp_path / "c, d.wav")),
+    ]
+
+
+@pytest.mark.parametrize("separator", [",", "|", "\t", ":"])
+def test_a_separator_that_is_named_is_taken(tmp_path: Path, separator: str) -> None:
+    manifest = written(tmp_path / "m.csv", f"sep={separator}\nlocation{separator}matter\na.wav{separator}m\n")
+    assert entries(manifest, tmp_path) == [Entry(f"{manifest}, line 3", str(tmp_path / "a.wav"), matter="m")]
+
+
+@pytest.mark.parametrize("size", ["88078.5", "8.8E4", "1,5", "0x10", "88 078", "nan", "-1.0", "9" * 30])
+def test_a_size_that_is_no_whole_number_is_refused(tmp_path: Path, size: str) -> None:
+    manifest = written(tmp_path / "m.csv", f"location;size\na.wav;{size}\nb.wav;0\n")
+    refusal, entry = entries(manifest, tmp_path)
+    assert isinstance(refusal, Refusal)
+    assert "size is no whole number" in refusal.why
+    assert isinstance(entry, Entry)
+
+
+def test_a_line_that_nobody_means_is_refused_without_being_held(tmp_path: Path) -> None:
+    manifest = written(tmp_path / "m.csv", "location\na.wav\n" + "x" * 1_000_000 + "\nb.wav\n" + "y\0.wav\n")
+    first, long, second, nul = entries(manifest, tmp_path)
     assert isinstance(first, Entry)
-    assert second == Refusal(
-        f"{manifest}, line 3", "this is no row of a CSV file; look for an opening quote without its end"
+    assert long == Refusal(
+        f"{manifest}, line 3", "this line has more than 131,072 characters; write one recording a line"
     )
+    assert second == Entry(f"{manifest}, line 4", str(tmp_path / "b.wav"))
+    assert isinstance(nul, Refusal)
+
+
+_VALUES = st.text(st.sampled_from(list('ab "\n\r,;é')), max_size=6)
+
+
+@given(rows=st.lists(st.lists(_VALUES, min_size=1, max_size=4), max_size=6))
+def test_what_a_program_wrote_is_read_as_it_was(
+    rows: list[list[str]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("m") / "m.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, quoting=csv.QUOTE_ALL).writerows(rows)
+    with path.open(newline="", encoding="utf-8") as file:
+        assert [row for _, row in read_rows(NumberedLines(file), ",", 4)] == rows
+
+
+@given(st.text(st.sampled_from(list('ab"\n,')), max_size=40), st.integers(1, 4))
+def test_no_row_is_hidden_by_any_quote(text: str, columns: int) -> None:
+    lines = text.split("\n")
+    found = dict(read_rows(NumberedLines(io.StringIO(text, newline="")), ",", columns, ["ours"] * columns))
+    for number, line in enumerate(lines, start=1):
+        if '"' not in line and line.count(",") < columns and line:
+            assert found[number] == line.split(","), (number, found)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
         ("m.csv", b"path,matter\na,b\n", "no column `location`"),
-        ("m.csv", "location\n".encode("utf-16"), "UTF-8"),
+        ("m.csv", "location\n".encode("utf-16"), "UTF-16; save it as UTF-8"),
+        ("m.csv", "location\n".encode("utf-16-be"), "UTF-16; save it as UTF-8"),
+        ("m.csv", b"location,matter, Location \na,b,c\n", "column 3 is a second column `location`"),
+        ("m.csv", b"version_id,location,VersionID\n", "column 3 is a second column `version_id`"),
+        ("m.csv", b'"location,matter\na,b\n', "line 1: the quote at character 1"),
+        ("m.csv", b"\n,,,\n", "no column `location`"),
+        ("m.csv", b"x" * 1_000_000, "line 1: this line has more than"),
         ("m.csv", b"", "no column `location`"),
         ("m.csv.gz", gzip.compress(b"location\n" * 1000, mtime=0)[:-20], "damaged or cut off"),
         ("m.csv.gz", b"location\n", "damaged or cut off"),
@@ -124,6 +250,11 @@ def test_parquet_holds_the_same_columns(tmp_path: Path) -> None:
     first, second = entries(path, tmp_path)
     assert first == Entry(f"{path}, row 1", str(tmp_path / "a/b.wav"), "a", size=1)
     assert isinstance(second, Refusal)
+    pyarrow.parquet.write_table(pa.table({"location": [b"a.wav"], "size": [5.0], "priority": [float("nan")]}), path)
+    assert entries(path, tmp_path) == [Entry(f"{path}, row 1", str(tmp_path / "a.wav"), size=5)]
+    pyarrow.parquet.write_table(pa.table({"location": ["a.wav"], "Location": ["b.wav"]}), path)
+    with pytest.raises(ConfigurationError, match="column 2 is a second column `location`"):
+        entries(path, tmp_path)
     pyarrow.parquet.write_table(pa.table({"key": ["a"]}), path)
     with pytest.raises(ConfigurationError, match="no column `location`"):
         entries(path, tmp_path)

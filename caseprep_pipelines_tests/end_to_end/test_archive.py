@@ -42,17 +42,31 @@ def test_bad_rows_are_named_and_the_others_are_there_in_dagster(tmp_path: Path) 
     assert len(partitions(own)) == 30
 
 
+def test_a_quote_without_its_end_costs_its_own_row_only(tmp_path: Path) -> None:
+    own = environment(tmp_path)
+    rows = [f"tape.wav,2019-cv-9,{number:064x}" for number in range(100, 104)]
+    path = manifest(tmp_path, 3, f'"{rows[0]}', ",,", rows[1], f'"{rows[2].replace(",", chr(34) + ",", 1)}', rows[3])
+    finished = caseprep(["archive", "register", path, "--json"], own)
+    assert finished.returncode == 1, finished.stderr
+    assert json.loads(finished.stdout) == {"registered": 6, "known": 0, "refused": 1}
+    (line,) = [line for line in finished.stderr.splitlines() if str(path) in line]
+    assert line.startswith(f"{path}, line 5: the quote at character 1 has no end in its line")
+    assert len(partitions(own)) == 6
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["{1}"], "column 2 is a second column `location`"),
         (["nowhere.csv"], "no file or folder"),
         (["s3://"], "s3://bucket/prefix/"),
-        (["{}", "--matter", "Doe v. Roe"], "no matter id"),
+        (["{0}", "--matter", "Doe v. Roe"], "no matter id"),
     ],
 )
 def test_a_wrong_call_is_told_in_one_line(tmp_path: Path, arguments: list[str], said: str) -> None:
     path = manifest(tmp_path, 1)
-    given = [argument.format(path) for argument in arguments]
+    (tmp_path / "twice.csv").write_text("location,Location\na.wav,b.wav\n")
+    given = [argument.format(path, path.with_name("twice.csv")) for argument in arguments]
     finished = caseprep(["archive", "register", *given], environment(tmp_path))
     assert finished.returncode == 2
     assert said in finished.stderr
