@@ -144,17 +144,24 @@ def _run_inputs(settings: Settings, inputs: Sequence[Input], out: Path, reporter
         add_partitions(pipeline, instance)
         order = list(dict.fromkeys(key for key in keys if key is not None))
         rows = registry.recordings(pipeline.catalog, order)
-        entries: dict[str, Entry] = {}
+        # the same bytes may be given under several names, and each of them has its folder
+        names: dict[str, dict[str, Input]] = {}
+        for given, key in zip(inputs, keys, strict=True):
+            if key is not None:
+                names.setdefault(key, {}).setdefault(given.path.name, given)
+        entries: dict[tuple[str, str], Entry] = {}
 
         def finished(partitions: Iterable[str]) -> None:
             for partition in partitions:
-                row = rows[partition]
-                entries[partition] = _entry(pipeline, Input(Path(row.name), row.matter), row, out)
-                reporter.finished(entries[partition])
+                for name, given in names[partition].items():
+                    entries[partition, name] = _entry(pipeline, given, rows[partition], out)
+                reporter.finished(entries[partition, next(iter(names[partition]))])
 
         drive(pipeline, instance, order, finished=finished)
         summary = [
-            {**entries[key], "input": str(given.path)} if key is not None else _failed(given, unreadable[given.path])
+            {**entries[key, given.path.name], "input": str(given.path)}
+            if key is not None
+            else _failed(given, unreadable[given.path])
             for given, key in zip(inputs, keys, strict=True)
         ]
         _write_summary(out, summary)
@@ -196,6 +203,7 @@ def _entry(pipeline: "Pipeline", given: Input, row: Any, out: Path) -> Entry:
     partition = row.partition
     entry: Entry = {
         "input": str(given.path),
+        "first_seen_as": row.name,
         "recording": partition,
         "matter": row.matter,
         "status": "done",
@@ -220,7 +228,7 @@ def _entry(pipeline: "Pipeline", given: Input, row: Any, out: Path) -> Entry:
     assert isinstance(transcript, Transcript)  # noqa: S101 - a rejection was returned above
     exports = pipeline.products.version("transcript_exports", partition)
     files = [file.name for file in exports.manifest.files if file.name != exports.document_file]
-    folder = Path(row.matter) / output_folder_name(Path(row.name).stem, partition)
+    folder = Path(row.matter) / output_folder_name(given.path.stem, partition)
     try:
         pipeline.products.fetch("transcript_exports", partition, out / folder, files, exports.version)
     except (Fault, OSError) as error:
@@ -240,6 +248,7 @@ def _entry(pipeline: "Pipeline", given: Input, row: Any, out: Path) -> Entry:
 def _failed(given: Input, reason: str) -> Entry:
     return {
         "input": str(given.path),
+        "first_seen_as": None,
         "recording": None,
         "matter": given.matter,
         "status": "failed",
