@@ -1,0 +1,270 @@
+"""CAM++, the network that tells voices apart in the starter models, as a class that a pyannote.audio checkpoint names.
+
+Written from its paper ("CAM++: a fast and efficient network for speaker verification using context-aware masking",
+Interspeech 2023) and the shapes of its published weights, whose names are kept, so that they load as they are. A
+checkpoint stores module and class: this file must stay importable under its name while starter models are in use.
+Nothing but the network belongs here; pipeline directories are put together in `starter_diarization`. It imports torch
+and pyannote.audio at the top, and is itself imported by pyannote.audio only.
+
+The network was trained on stretches of one speaker. So a mask does not weigh frames at the end, as in networks whose
+layers look at single frames: it picks the frames that the network hears at all. Its own context, and the mean that is
+taken out of the filter banks, are then the speaker's alone.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F  # noqa: N812
+from pyannote.audio.core.model import Model
+from torchaudio.compliance.kaldi import get_mel_banks
+
+RATE = 16_000
+BANDS = 80
+DIMENSION = 192
+_WINDOW, _HOP, _FFT = 400, 160, 512
+_PREEMPHASIS = 0.97
+_FLOOR = torch.finfo(torch.float32).eps
+_SEGMENT = 100
+"""Frames over which a context-aware mask takes its local mean."""
+
+
+class FilterBanks(nn.Module):
+    """Kaldi's log-mel energies without dither: (batch, samples) -> (batch, 80, frames of 25 ms every 10 ms)."""
+
+    window: torch.Tensor
+    mel: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        # what does not come from the checkpoint is not in it
+        povey = torch.hann_window(_WINDOW, periodic=False).pow(0.85)
+        self.register_buffer("window", povey, persistent=False)
+        banks, _ = get_mel_banks(BANDS, _FFT, float(RATE), 20.0, 0.0, 100.0, -500.0, 1.0)
+        self.register_buffer("mel", F.pad(banks, (0, 1)), persistent=False)
+
+    def forward(self, samples: torch.Tensor) -> torch.Tensor:
+        frames = samples.unfold(-1, _WINDOW, _HOP)
+        frames = frames - frames.mean(dim=-1, keepdim=True)
+        before = torch.cat([frames[..., :1], frames[..., :-1]], dim=-1)
+        frames = (frames - _PREEMPHASIS * before) * self.window
+        power = torch.fft.rfft(frames, n=_FFT).abs().square()
+        energies: torch.Tensor = (power @ self.mel.T).clamp_min(_FLOOR).log()
+        return energies.transpose(1, 2)
+
+
+class CamPlusPlus(Model):
+    """Whose voice it is: (batch, 1, samples), weights (batch, frames) or (batch, speakers, frames) or None ->
+    (batch[, speakers], 192). Frames with a weight over a half are heard, others are not."""
+
+    def __init__(self, sample_rate: int = RATE, num_channels: int = 1, task: Any = None) -> None:
+        super().__init__(sample_rate=sample_rate, num_channels=num_channels, task=task)
+        self.features = FilterBanks()
+        self.head = _Head()
+        self.xvector = _Xvector()
+
+    @property
+    def dimension(self) -> int:
+        return DIMENSION
+
+    @lru_cache  # noqa: B019 - pyannote.audio's own models do the same; a model lives as long as the process
+    def num_frames(self, num_samples: int) -> int:
+        return max(0, 1 + (num_samples - _WINDOW) // _HOP)
+
+    def receptive_field_size(self, num_frames: int = 1) -> int:
+        return _WINDOW + (num_frames - 1) * _HOP
+
+    def receptive_field_center(self, frame: int = 0) -> int:
+        return frame * _HOP + _WINDOW // 2
+
+    def forward(self, waveforms: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
+        if waveforms.shape[-1] < _WINDOW:
+            raise ValueError(f"A voice is at least {_WINDOW} samples long.")
+        features = self.features(waveforms[:, 0])
+        if weights is None:
+            return self.embed(features)
+        masks = weights[:, None] if weights.dim() == 2 else weights
+        heard = F.interpolate(masks.float(), size=features.shape[-1], mode="nearest") > 0.5
+        embeddings = torch.stack(
+            [
+                torch.stack([self.embed(chunk[None][..., mask])[0] for mask in speakers])
+                for chunk, speakers in zip(features, heard, strict=True)
+            ]
+        )
+        return embeddings[:, 0] if weights.dim() == 2 else embeddings
+
+    def embed(self, features: torch.Tensor) -> torch.Tensor:
+        """Filter banks (batch, 80, frames) -> (batch, 192). No frames at all have an embedding as well."""
+        if features.shape[-1] == 0:
+            nothing: torch.Tensor = self.xvector.dense(features.new_zeros(len(features), self.xvector.pooled))
+            return nothing
+        embeddings: torch.Tensor = self.xvector(self.head(features - features.mean(dim=-1, keepdim=True)))
+        return embeddings
+
+
+class _Residual(nn.Module):
+    """Two convolutions over bands and time; the first may halve the bands."""
+
+    def __init__(self, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, stride=(stride, 1), padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.shortcut = nn.Sequential()
+        if stride != 1:
+            self.shortcut.append(nn.Conv2d(channels, channels, 1, stride=(stride, 1), bias=False))
+            self.shortcut.append(nn.BatchNorm2d(channels))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        inner = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        return F.relu(inner + self.shortcut(x))
+
+
+class _Head(nn.Module):
+    """The convolutional front: (batch, 80, frames) -> (batch, 320, frames)."""
+
+    channels = 32
+
+    def __init__(self) -> None:
+        super().__init__()
+        channels = self.channels
+        self.conv1 = nn.Conv2d(1, channels, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.layer1 = nn.Sequential(_Residual(channels, 2), _Residual(channels, 1))
+        self.layer2 = nn.Sequential(_Residual(channels, 2), _Residual(channels, 1))
+        self.conv2 = nn.Conv2d(channels, channels, 3, stride=(2, 1), padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        x = F.relu(self.bn1(self.conv1(features[:, None])))
+        x = F.relu(self.bn2(self.conv2(self.layer2(self.layer1(x)))))
+        return x.flatten(1, 2)
+
+
+class _Normalized(nn.Module):
+    """Batch normalization and a rectifier, under the name that the weights give it."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.batchnorm = nn.BatchNorm1d(channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.relu(self.batchnorm(x))
+
+
+class _Mask(nn.Module):
+    """Context-aware masking: a convolution whose outputs are weighed by what the whole and the near past and future
+    sound like."""
+
+    def __init__(self, channels: int, growth: int, dilation: int) -> None:
+        super().__init__()
+        self.linear_local = nn.Conv1d(channels, growth, 3, padding=dilation, dilation=dilation, bias=False)
+        self.linear1 = nn.Conv1d(channels, channels // 2, 1)
+        self.linear2 = nn.Conv1d(channels // 2, growth, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        frames = x.shape[-1]
+        near = F.avg_pool1d(x, _SEGMENT, _SEGMENT, ceil_mode=True)
+        # the same in all frames of a segment, so it is worked out once for each
+        mask = torch.sigmoid(self.linear2(F.relu(self.linear1(x.mean(dim=-1, keepdim=True) + near))))
+        local: torch.Tensor = self.linear_local(x)
+        return local * mask.repeat_interleave(_SEGMENT, dim=-1)[..., :frames]
+
+
+class _DenseLayer(nn.Module):
+    def __init__(self, channels: int, inner: int, growth: int, dilation: int) -> None:
+        super().__init__()
+        self.nonlinear1 = _Normalized(channels)
+        self.linear1 = nn.Conv1d(channels, inner, 1, bias=False)
+        self.nonlinear2 = _Normalized(inner)
+        self.cam_layer = _Mask(inner, growth, dilation)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        masked: torch.Tensor = self.cam_layer(self.nonlinear2(self.linear1(self.nonlinear1(x))))
+        return masked
+
+
+class _Block(nn.Module):
+    """Layers each of which hears all before it."""
+
+    def __init__(self, layers: int, channels: int, inner: int, growth: int, dilation: int) -> None:
+        super().__init__()
+        for layer in range(layers):
+            name = f"tdnnd{layer + 1}"
+            self.add_module(name, _DenseLayer(channels + layer * growth, inner, growth, dilation))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in self.children():
+            x = torch.cat([x, layer(x)], dim=1)
+        return x
+
+
+class _Transit(nn.Module):
+    """Half as many channels."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.nonlinear = _Normalized(channels)
+        self.linear = nn.Conv1d(channels, channels // 2, 1, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        halved: torch.Tensor = self.linear(self.nonlinear(x))
+        return halved
+
+
+class _Tdnn(nn.Module):
+    """Half as many frames."""
+
+    def __init__(self, channels: int, outputs: int) -> None:
+        super().__init__()
+        self.linear = nn.Conv1d(channels, outputs, 5, stride=2, padding=2, bias=False)
+        self.nonlinear = _Normalized(outputs)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        halved: torch.Tensor = self.nonlinear(self.linear(x))
+        return halved
+
+
+class _Dense(nn.Module):
+    def __init__(self, channels: int, outputs: int) -> None:
+        super().__init__()
+        self.linear = nn.Conv1d(channels, outputs, 1, bias=False)
+        self.nonlinear = nn.Sequential()
+        self.nonlinear.add_module("batchnorm", nn.BatchNorm1d(outputs, affine=False))
+
+    def forward(self, statistics: torch.Tensor) -> torch.Tensor:
+        embeddings: torch.Tensor = self.nonlinear(self.linear(statistics[..., None]))
+        return embeddings[..., 0]
+
+
+class _Xvector(nn.Module):
+    """(batch, 320, frames) -> (batch, 192)."""
+
+    inner, growth = 128, 32
+    layers, dilations = (12, 24, 16), (1, 2, 2)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tdnn = _Tdnn(_Head.channels * BANDS // 8, self.inner)
+        channels = self.inner
+        for number, (layers, dilation) in enumerate(zip(self.layers, self.dilations, strict=True), 1):
+            self.add_module(f"block{number}", _Block(layers, channels, self.inner, self.growth, dilation))
+            channels += layers * self.growth
+            self.add_module(f"transit{number}", _Transit(channels))
+            channels //= 2
+        self.out_nonlinear = _Normalized(channels)
+        self.pooled = 2 * channels
+        self.dense = _Dense(self.pooled, DIMENSION)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in (self.tdnn, self.block1, self.transit1, self.block2, self.transit2, self.block3, self.transit3):
+            x = layer(x)
+        x = self.out_nonlinear(x)
+        mean = x.mean(dim=-1)
+        spread = (x - mean[..., None]).square().sum(dim=-1) / max(1, x.shape[-1] - 1)
+        embeddings: torch.Tensor = self.dense(torch.cat([mean, spread.sqrt()], dim=-1))
+        return embeddings
