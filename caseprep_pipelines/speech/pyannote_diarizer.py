@@ -17,7 +17,7 @@ from caseprep_pipelines.errors import ConfigurationError, Fault
 from caseprep_pipelines.models.identity import ModelIdentity
 from caseprep_pipelines.speech.diarizer import DiarizeOptions, Savings, WindowTurns
 from caseprep_pipelines.speech.engines import CPU, device_name, gpu_bytes, import_pyannote, quietly
-from caseprep_pipelines.speech.pyannote_turns import Chunks, Method, turns
+from caseprep_pipelines.speech.pyannote_turns import Chunks, Method, speech_spans, turns
 from caseprep_pipelines.speech.transcriber import Progress, no_progress
 
 FASTER = "caseprep_pipelines.speech.stacked_diarization.StackedSpeakerDiarization"
@@ -71,6 +71,18 @@ class PyannoteDiarizer:
         window = segmentations.sliding_window
         chunks = Chunks(segmentations.data, embeddings, window.duration, window.step)
         return partial(turns, Method.of(self.pipeline), chunks, options.min_speakers, options.max_speakers)
+
+    def speech(self, samples: Samples) -> list[tuple[float, float]]:
+        import torch
+
+        try:
+            with quietly():
+                likelihood = self.pipeline.speech_likelihood(torch.from_numpy(samples)[None])
+        except (RuntimeError, MemoryError) as error:
+            raise Fault(f"Looking for speech failed: {type(error).__name__}.") from error
+        frames = self.pipeline._segmentation.model.receptive_field
+        middle = frames.start + frames.duration / 2
+        return speech_spans(likelihood, middle, frames.step, len(samples) / SAMPLE_RATE)
 
 
 def load_diarizer(

@@ -19,6 +19,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812
 from pyannote.audio.pipelines import SpeakerDiarization
 from pyannote.audio.utils.signal import binarize
 from pyannote.core import SlidingWindow, SlidingWindowFeature
@@ -28,6 +29,8 @@ from caseprep_pipelines.speech.diarizer import SAVE_SECONDS, Savings
 _SEGMENTED, _EMBEDDED = "segmented", "embedded"
 _RANGE_BATCHES = 4
 """Batches of chunks that are segmented between two looks at the clock."""
+_SPEECH_STEP = 5.0
+"""Seconds between chunks in which anybody's speech is looked for; speakers need far more of them."""
 
 
 class StackedSpeakerDiarization(SpeakerDiarization):
@@ -70,6 +73,37 @@ class StackedSpeakerDiarization(SpeakerDiarization):
         return SlidingWindowFeature(
             data, SlidingWindow(start=0.0, duration=self._segmentation.duration, step=self._segmentation.step)
         )
+
+    def speech_likelihood(self, waveform: torch.Tensor) -> np.ndarray:
+        """How likely anybody at all is heard in each of the segmentation network's frames, shape `(frames,)`; for audio
+        of shape `(1, samples)`."""
+        model = cast(Any, self._segmentation.model)
+        rate, device = model.audio.sample_rate, self._segmentation.device
+        window = model.audio.get_num_samples(self._segmentation.duration)
+        frame = round(model.receptive_field.step * rate)
+        step = int(_SPEECH_STEP * rate) // frame * frame
+        samples = waveform.shape[1]
+        starts = list(range(0, max(1, samples - window + 1), step))
+        if starts[-1] + window < samples:
+            # a whole chunk up to the end hears more than what is left over, filled up with silence
+            starts.append(-(-(samples - window) // frame) * frame)
+        frames = max(1, min(starts[-1] // frame + model.num_frames(window), samples // frame))
+        total, heard = np.zeros(frames, dtype=np.float32), np.zeros(frames, dtype=np.float32)
+        size = self._segmentation.batch_size
+        for first in range(0, len(starts), size):
+            batch = starts[first : first + size]
+            chunks = [waveform[:, start : start + window] for start in batch]
+            stacked = torch.stack([F.pad(chunk, (0, window - chunk.shape[1])) for chunk in chunks])
+            with torch.inference_mode():
+                said = model(stacked.to(device))
+                # of a powerset the first class is nobody; else the surest speaker counts
+                anybody = 1 - said[..., 0].exp() if model.specifications.powerset else said.amax(dim=-1)
+            for start, likelihood in zip(batch, anybody.float().cpu().numpy(), strict=True):
+                at = start // frame
+                held = likelihood[: frames - at]
+                total[at : at + len(held)] += held
+                heard[at : at + len(held)] += 1
+        return total / np.maximum(heard, 1)
 
     def get_embeddings(
         self,

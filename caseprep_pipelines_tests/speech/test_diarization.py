@@ -50,6 +50,9 @@ class TwoPeople:
         centroids = np.array([[1.0, 0.0] if voice > 0 else [0.0, 1.0] for voice in voices]).reshape(-1, 2)
         return partial(WindowTurns, turns, turns, centroids)
 
+    def speech(self, samples: np.ndarray) -> list[tuple[float, float]]:
+        return [(0.0, len(samples) / 16_000)]
+
 
 def unneeded() -> Diarizer:
     raise AssertionError("no model is needed")

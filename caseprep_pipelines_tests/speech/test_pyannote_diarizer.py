@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from caseprep_pipelines import models
 from caseprep_pipelines.errors import ConfigurationError
 from caseprep_pipelines.models.identity import ModelIdentity
 from caseprep_pipelines.speech.diarizer import DiarizeOptions, Diarizer
 from caseprep_pipelines.speech.pyannote_diarizer import _configuration, load_diarizer
-from caseprep_pipelines.speech.pyannote_turns import turns
+from caseprep_pipelines.speech.pyannote_turns import speech_spans, turns
 from caseprep_pipelines.speech.workers import Workers
 from caseprep_pipelines_tests.speech.conftest import DemoRecording
 
@@ -102,6 +104,50 @@ def test_silence_has_no_speakers(diarizer: Diarizer, tmp_path: Path) -> None:
 
     said = diarizer.hear(np.zeros(16_000 * 15, dtype=np.float32), DiarizeOptions())()
     assert (said.turns, said.exclusive, len(said.centroids)) == ((), (), 0)
+
+
+def test_anybodys_speech_is_heard_where_it_is(deposition: DemoRecording, diarizer: Diarizer) -> None:
+    samples, _ = soundfile.read(deposition.folder / "0.flac", dtype="float32")
+    found = diarizer.speech(samples)
+    hundredths = np.arange(0, len(samples) / 16_000, 0.01)
+
+    def marked(spans: list[tuple[float, float]]) -> Any:
+        return np.any([(start <= hundredths) & (hundredths < end) for start, end in spans], axis=0)
+
+    said = marked([(start, end) for line in deposition.reference for start, end in line["word_times"]])
+    assert (marked(found) & said).sum() > 0.9 * said.sum()
+    # the pauses between words are no speech in the reference
+    assert (marked(found) & ~said).sum() < 0.2 * (~said).sum()
+    # as far as turns say that somebody speaks
+    turns = marked([(turn.start, turn.end) for turn in diarizer.hear(samples, DiarizeOptions())().turns])
+    assert (marked(found) != turns).mean() < 0.05
+
+
+@pytest.mark.parametrize("seconds", [0.005, 3, 10, 10.01, 64])
+def test_speech_is_looked_for_in_audio_of_any_length(
+    seconds: float, deposition: DemoRecording, diarizer: Diarizer
+) -> None:
+    samples, _ = soundfile.read(deposition.folder / "0.flac", dtype="float32")
+    audio = samples[16_000 * 2 :][: int(seconds * 16_000)]
+    found = diarizer.speech(audio)
+    assert bool(found) == (seconds > 1)
+    assert all(0 <= start < end <= len(audio) / 16_000 for start, end in found)
+    assert diarizer.speech(np.zeros_like(audio)) == []
+
+
+@given(
+    likelihood=st.lists(st.sampled_from([0.0, 0.2, 0.3, 0.4, 0.5, 0.9]), min_size=1, max_size=200),
+    beyond=st.floats(0, 0.1),
+)
+def test_stretches_of_speech_are_in_order_apart_and_within_the_audio(likelihood: list[float], beyond: float) -> None:
+    seconds = len(likelihood) * 0.02 + beyond
+    spans = speech_spans(np.array(likelihood, dtype=np.float32), 0.03, 0.02, seconds)
+    edges = [0.0, *(edge for span in spans for edge in span), seconds]
+    assert edges == sorted(edges)
+    assert all(after[0] - before[1] >= 0.3 for before, after in pairwise(spans))
+    assert all(end - start >= 0.25 for start, end in spans)
+    if likelihood.count(0.9) == len(likelihood) and seconds >= 0.25:
+        assert spans == [(0.0, seconds)]
 
 
 @pytest.mark.filterwarnings("ignore")
