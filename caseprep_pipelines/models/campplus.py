@@ -9,10 +9,14 @@ and pyannote.audio at the top, and is itself imported by pyannote.audio only.
 The network was trained on stretches of one speaker. So a mask does not weigh frames at the end, as in networks whose
 layers look at single frames: it picks the frames that the network hears at all. Its own context, and the mean that is
 taken out of the filter banks, are then the speaker's alone.
+
+On a CPU every stretch goes through alone, so that its bytes do not depend on its neighbors. On a GPU they go through
+together, filled up with zeros that `within` keeps out of every sum.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -20,6 +24,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F  # noqa: N812
 from pyannote.audio.core.model import Model
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchaudio.compliance.kaldi import get_mel_banks
 
 RATE = 16_000
@@ -65,6 +70,7 @@ class CamPlusPlus(Model):
         self.features = FilterBanks()
         self.head = _Head()
         self.xvector = _Xvector()
+        self._folded = False
 
     @property
     def dimension(self) -> int:
@@ -85,27 +91,68 @@ class CamPlusPlus(Model):
             raise ValueError(f"A voice is at least {_WINDOW} samples long.")
         features = self.features(waveforms[:, 0])
         if weights is None:
-            return self.embed(features)
+            return self.embed(list(features))
         masks = weights[:, None] if weights.dim() == 2 else weights
         heard = F.interpolate(masks.float(), size=features.shape[-1], mode="nearest") > 0.5
-        embeddings = torch.stack(
-            [
-                torch.stack([self.embed(chunk[None][..., mask])[0] for mask in speakers])
-                for chunk, speakers in zip(features, heard, strict=True)
-            ]
-        )
-        return embeddings[:, 0] if weights.dim() == 2 else embeddings
+        stretches = [
+            chunk[:, mask] for chunk, speakers in zip(features, heard, strict=True) for mask in speakers.unbind()
+        ]
+        embeddings = self.embed(stretches)
+        return embeddings if weights.dim() == 2 else embeddings.unflatten(0, masks.shape[:2])
 
-    def embed(self, features: torch.Tensor) -> torch.Tensor:
-        """Filter banks (batch, 80, frames) -> (batch, 192). No frames at all have an embedding as well."""
-        if features.shape[-1] == 0:
-            nothing: torch.Tensor = self.xvector.dense(features.new_zeros(len(features), self.xvector.pooled))
+    def embed(self, stretches: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Filter banks of stretches, (80, frames) each -> (stretches, 192). No frames at all have an embedding too."""
+        self.fold()
+        if stretches[0].device.type == "cpu":
+            return torch.cat([self._together([stretch]) for stretch in stretches])
+        return self._together(stretches)
+
+    def fold(self) -> None:
+        """Merges every normalization that follows a convolution into it: the same function in a fifth less time."""
+        if self._folded:
+            return
+        self.eval()
+        with torch.no_grad():
+            for module in list(self.modules()):
+                if isinstance(module, _Foldable):
+                    module.fold()
+        self._folded = True
+
+    def _together(self, stretches: Sequence[torch.Tensor]) -> torch.Tensor:
+        longest = max(stretch.shape[-1] for stretch in stretches)
+        if longest == 0:
+            nothing: torch.Tensor = self.xvector.dense(stretches[0].new_zeros(len(stretches), self.xvector.pooled))
             return nothing
-        embeddings: torch.Tensor = self.xvector(self.head(features - features.mean(dim=-1, keepdim=True)))
+        centered = [stretch - stretch.mean(dim=-1, keepdim=True) for stretch in stretches]
+        features = torch.stack([F.pad(stretch, (0, longest - stretch.shape[-1])) for stretch in centered])
+        within = None
+        if len(stretches) > 1:
+            lengths = torch.tensor([stretch.shape[-1] for stretch in stretches], device=features.device)
+            within = (torch.arange(longest, device=features.device) < lengths[:, None])[:, None].to(features.dtype)
+        embeddings: torch.Tensor = self.xvector(self.head(features, within), within)
         return embeddings
 
 
-class _Residual(nn.Module):
+def _kept(x: torch.Tensor, within: torch.Tensor | None) -> torch.Tensor:
+    """Zeros where a stretch has ended."""
+    return x if within is None else x * within
+
+
+def _pointwise(x: torch.Tensor, layer: nn.Conv1d) -> torch.Tensor:
+    """A convolution over single frames; as a plain product it takes half the time on a CPU."""
+    if len(x) > 1:
+        return F.conv1d(x, layer.weight, layer.bias)
+    weight = layer.weight[..., 0]
+    product = weight @ x[0] if layer.bias is None else torch.addmm(layer.bias[:, None], weight, x[0])
+    return product[None]
+
+
+class _Foldable(nn.Module):
+    def fold(self) -> None:
+        raise NotImplementedError
+
+
+class _Residual(_Foldable):
     """Two convolutions over bands and time; the first may halve the bands."""
 
     def __init__(self, channels: int, stride: int) -> None:
@@ -119,12 +166,20 @@ class _Residual(nn.Module):
             self.shortcut.append(nn.Conv2d(channels, channels, 1, stride=(stride, 1), bias=False))
             self.shortcut.append(nn.BatchNorm2d(channels))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        inner = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-        return F.relu(inner + self.shortcut(x))
+    def fold(self) -> None:
+        self.conv1 = fuse_conv_bn_eval(self.conv1, self.bn1)
+        self.conv2 = fuse_conv_bn_eval(self.conv2, self.bn2)
+        if len(self.shortcut):
+            convolution, normalization = self.shortcut
+            self.shortcut = nn.Sequential(fuse_conv_bn_eval(convolution, normalization))
+
+    def forward(self, x: torch.Tensor, within: torch.Tensor | None) -> torch.Tensor:
+        inner = self.conv2(_kept(F.relu_(self.conv1(x)), within))
+        inner += self.shortcut(x)
+        return _kept(F.relu_(inner), within)
 
 
-class _Head(nn.Module):
+class _Head(_Foldable):
     """The convolutional front: (batch, 80, frames) -> (batch, 320, frames)."""
 
     channels = 32
@@ -139,10 +194,16 @@ class _Head(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, stride=(2, 1), padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        x = F.relu(self.bn1(self.conv1(features[:, None])))
-        x = F.relu(self.bn2(self.conv2(self.layer2(self.layer1(x)))))
-        return x.flatten(1, 2)
+    def fold(self) -> None:
+        self.conv1 = fuse_conv_bn_eval(self.conv1, self.bn1)
+        self.conv2 = fuse_conv_bn_eval(self.conv2, self.bn2)
+
+    def forward(self, features: torch.Tensor, within: torch.Tensor | None) -> torch.Tensor:
+        wide = None if within is None else within[:, None]
+        x = _kept(F.relu_(self.conv1(features[:, None])), wide)
+        for residual in (*self.layer1, *self.layer2):
+            x = residual(x, wide)
+        return _kept(F.relu_(self.conv2(x)), wide).flatten(1, 2)
 
 
 class _Normalized(nn.Module):
@@ -153,7 +214,7 @@ class _Normalized(nn.Module):
         self.batchnorm = nn.BatchNorm1d(channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.relu(self.batchnorm(x))
+        return F.relu_(self.batchnorm(x))
 
 
 class _Mask(nn.Module):
@@ -166,16 +227,21 @@ class _Mask(nn.Module):
         self.linear1 = nn.Conv1d(channels, channels // 2, 1)
         self.linear2 = nn.Conv1d(channels // 2, growth, 1)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+        """`counts`: frames of each stretch in each segment, (batch, 1, segments)."""
         frames = x.shape[-1]
-        near = F.avg_pool1d(x, _SEGMENT, _SEGMENT, ceil_mode=True)
+        rest = -frames % _SEGMENT
+        sums = F.pad(x, (0, rest)).unflatten(-1, (-1, _SEGMENT)).sum(dim=-1)
+        near, whole = counts.clamp_min(1), counts.sum(dim=-1, keepdim=True).clamp_min(1)
+        context = sums / near + sums.sum(dim=-1, keepdim=True) / whole
         # the same in all frames of a segment, so it is worked out once for each
-        mask = torch.sigmoid(self.linear2(F.relu(self.linear1(x.mean(dim=-1, keepdim=True) + near))))
-        local: torch.Tensor = self.linear_local(x)
-        return local * mask.repeat_interleave(_SEGMENT, dim=-1)[..., :frames]
+        mask = torch.sigmoid(_pointwise(F.relu_(_pointwise(context, self.linear1)), self.linear2))
+        local = F.pad(self.linear_local(x), (0, rest)).unflatten(-1, (-1, _SEGMENT))
+        masked: torch.Tensor = (local * mask[..., None]).flatten(-2)[..., :frames]
+        return masked
 
 
-class _DenseLayer(nn.Module):
+class _DenseLayer(_Foldable):
     def __init__(self, channels: int, inner: int, growth: int, dilation: int) -> None:
         super().__init__()
         self.nonlinear1 = _Normalized(channels)
@@ -183,8 +249,12 @@ class _DenseLayer(nn.Module):
         self.nonlinear2 = _Normalized(inner)
         self.cam_layer = _Mask(inner, growth, dilation)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        masked: torch.Tensor = self.cam_layer(self.nonlinear2(self.linear1(self.nonlinear1(x))))
+    def fold(self) -> None:
+        self.linear1 = fuse_conv_bn_eval(self.linear1, self.nonlinear2.batchnorm)
+
+    def forward(self, x: torch.Tensor, within: torch.Tensor | None, counts: torch.Tensor) -> torch.Tensor:
+        inner = _kept(F.relu_(_pointwise(self.nonlinear1(x), self.linear1)), within)
+        masked: torch.Tensor = self.cam_layer(inner, counts)
         return masked
 
 
@@ -193,14 +263,20 @@ class _Block(nn.Module):
 
     def __init__(self, layers: int, channels: int, inner: int, growth: int, dilation: int) -> None:
         super().__init__()
+        self._growth = growth
         for layer in range(layers):
             name = f"tdnnd{layer + 1}"
             self.add_module(name, _DenseLayer(channels + layer * growth, inner, growth, dilation))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        for layer in self.children():
-            x = torch.cat([x, layer(x)], dim=1)
-        return x
+    def forward(self, x: torch.Tensor, within: torch.Tensor | None, counts: torch.Tensor) -> torch.Tensor:
+        layers = list(self.children())
+        batch, channels, frames = x.shape
+        heard = x.new_empty(batch, channels + self._growth * len(layers), frames)
+        heard[:, :channels] = x
+        for layer in layers:
+            heard[:, channels : channels + self._growth] = layer(heard[:, :channels], within, counts)
+            channels += self._growth
+        return heard
 
 
 class _Transit(nn.Module):
@@ -212,11 +288,10 @@ class _Transit(nn.Module):
         self.linear = nn.Conv1d(channels, channels // 2, 1, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        halved: torch.Tensor = self.linear(self.nonlinear(x))
-        return halved
+        return _pointwise(self.nonlinear(x), self.linear)
 
 
-class _Tdnn(nn.Module):
+class _Tdnn(_Foldable):
     """Half as many frames."""
 
     def __init__(self, channels: int, outputs: int) -> None:
@@ -224,20 +299,25 @@ class _Tdnn(nn.Module):
         self.linear = nn.Conv1d(channels, outputs, 5, stride=2, padding=2, bias=False)
         self.nonlinear = _Normalized(outputs)
 
+    def fold(self) -> None:
+        self.linear = fuse_conv_bn_eval(self.linear, self.nonlinear.batchnorm)
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        halved: torch.Tensor = self.nonlinear(self.linear(x))
-        return halved
+        return F.relu_(self.linear(x))
 
 
-class _Dense(nn.Module):
+class _Dense(_Foldable):
     def __init__(self, channels: int, outputs: int) -> None:
         super().__init__()
         self.linear = nn.Conv1d(channels, outputs, 1, bias=False)
         self.nonlinear = nn.Sequential()
         self.nonlinear.add_module("batchnorm", nn.BatchNorm1d(outputs, affine=False))
 
+    def fold(self) -> None:
+        self.linear = fuse_conv_bn_eval(self.linear, self.nonlinear.batchnorm)
+
     def forward(self, statistics: torch.Tensor) -> torch.Tensor:
-        embeddings: torch.Tensor = self.nonlinear(self.linear(statistics[..., None]))
+        embeddings: torch.Tensor = self.linear(statistics[..., None])
         return embeddings[..., 0]
 
 
@@ -260,11 +340,20 @@ class _Xvector(nn.Module):
         self.pooled = 2 * channels
         self.dense = _Dense(self.pooled, DIMENSION)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        for layer in (self.tdnn, self.block1, self.transit1, self.block2, self.transit2, self.block3, self.transit3):
-            x = layer(x)
-        x = self.out_nonlinear(x)
-        mean = x.mean(dim=-1)
-        spread = (x - mean[..., None]).square().sum(dim=-1) / max(1, x.shape[-1] - 1)
+    def forward(self, x: torch.Tensor, within: torch.Tensor | None) -> torch.Tensor:
+        x = self.tdnn(x)
+        ones = x.new_ones(1, 1, x.shape[-1]) if within is None else within[..., ::2]
+        within = None if within is None else ones
+        counts = F.pad(ones, (0, -x.shape[-1] % _SEGMENT)).unflatten(-1, (-1, _SEGMENT)).sum(dim=-1)
+        for block, transit in (
+            (self.block1, self.transit1),
+            (self.block2, self.transit2),
+            (self.block3, self.transit3),
+        ):
+            x = transit(block(x, within, counts))
+        x = _kept(self.out_nonlinear(x), within)
+        frames = counts.sum(dim=-1)
+        mean = x.sum(dim=-1) / frames.clamp_min(1)
+        spread = _kept((x - mean[..., None]).square(), within).sum(dim=-1) / (frames - 1).clamp_min(1)
         embeddings: torch.Tensor = self.dense(torch.cat([mean, spread.sqrt()], dim=-1))
         return embeddings

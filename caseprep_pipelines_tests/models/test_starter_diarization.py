@@ -10,8 +10,7 @@ from caseprep_pipelines.models.starter_diarization import write_pipeline
 from caseprep_pipelines.speech.engines import import_pyannote, quietly
 
 
-@pytest.fixture(scope="module")
-def network() -> Any:
+def untrained() -> Any:
     """CAM++ with weights that nobody trained."""
     with quietly():
         import_pyannote()
@@ -24,7 +23,14 @@ def network() -> Any:
 
 
 @pytest.fixture(scope="module")
-def weights(network: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def network() -> Any:
+    return untrained()
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As they are published: normalizations apart."""
+    network = untrained()
     import torch
 
     path = tmp_path_factory.mktemp("weights") / "campplus.pt"
@@ -67,6 +73,35 @@ def test_a_mask_picks_what_the_network_hears(network: Any) -> None:
     assert not torch.equal(both[:, 0], both[:, 1])
     assert unmasked.shape == nobody.shape == (1, network.dimension)
     assert torch.isfinite(nobody).all()
+
+
+def test_stretches_together_say_what_each_says_alone(network: Any) -> None:
+    """As on a GPU."""
+    import torch
+
+    features = network.features(0.1 * torch.randn(1, 48_000))[0]
+    stretches = [features[:, :length] for length in (298, 250, 101, 7, 1, 0)]
+    with torch.inference_mode():
+        together, alone = network._together(stretches), network.embed(stretches)
+    assert torch.allclose(together, alone, atol=1e-4)
+
+
+def test_normalizations_merged_into_convolutions_change_nothing() -> None:
+    network = untrained()
+    import torch
+
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+            layer.running_mean.uniform_(-1, 1)
+            layer.running_var.uniform_(0.5, 2)
+    residual = network.head.layer1[0]
+    sound = torch.randn(1, 32, 80, 20)
+    with torch.inference_mode():
+        inner = torch.relu(residual.bn1(residual.conv1(sound)))
+        plain = torch.relu(residual.bn2(residual.conv2(inner)) + residual.shortcut(sound))
+        for _ in range(2):
+            network.fold()
+            assert torch.allclose(residual(sound, None), plain, atol=1e-4)
 
 
 def test_one_frame_is_enough_for_an_answer(network: Any) -> None:
