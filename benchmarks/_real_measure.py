@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks._real_baselines import WAYS, baseline
 from benchmarks._real_corpus import Item, corpus
-from caseprep_pipelines.evaluation.alignment import matched, stretches
+from caseprep_pipelines.evaluation.alignment import align, stretches
 from caseprep_pipelines.evaluation.normalization import Token, tokens
 
 STRETCH = 4
@@ -135,7 +135,7 @@ def score(item: Item, ours: Ours, heard: dict[str, dict[str, Any]]) -> Score:
     else:
         agreed = _found(ways["sequential"], ways["batched"])
         truth = ways["sequential"]
-    found = [pair is not None for pair in matched(truth, mine)]
+    found = [pair is not None for pair in align(truth, mine).pairs]
     known = [token for token, is_agreed in zip(truth, agreed, strict=True) if is_agreed]
     lost = [not is_found for is_found, is_agreed in zip(found, agreed, strict=True) if is_agreed]
     witnesses = [*([reference] if reference is not None else []), *ways.values()]
@@ -165,7 +165,7 @@ def score(item: Item, ours: Ours, heard: dict[str, dict[str, Any]]) -> Score:
         result.invented_by[way] = sum(not is_known for is_known in _found(ways[way], *others))
     if reference is not None:
         result.reference = len(reference)
-        result.errors = {who: _errors(reference, said) for who, said in {"ours": mine, **ways}.items()}
+        result.errors = {who: align(reference, said).errors for who, said in {"ours": mine, **ways}.items()}
     for first, last in stretches(lost, STRETCH):
         part = known[first : last + 1]
         middle = part[len(part) // 2]
@@ -190,15 +190,9 @@ def _found(words: Sequence[Token], *others: Sequence[Token]) -> list[bool]:
     """For each word whether any of the others has it."""
     found = [False] * len(words)
     for other in others:
-        for place, pair in enumerate(matched(words, other)):
+        for place, pair in enumerate(align(words, other).pairs):
             found[place] = found[place] or pair is not None
     return found
-
-
-def _errors(reference: Sequence[Token], said: Sequence[Token]) -> int:
-    from rapidfuzz.distance import Levenshtein
-
-    return Levenshtein.distance([token.text for token in reference], [token.text for token in said])
 
 
 def measure(items: Sequence[Item], model: Path, cache: Path, ours: Path) -> tuple[dict[str, Score], list[str]]:

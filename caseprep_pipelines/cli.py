@@ -222,6 +222,39 @@ def report(as_json: Json = False) -> None:
 
 
 @app.command()
+def evaluate(
+    references: Annotated[
+        list[Path], typer.Argument(help="STM, SegLST, RTTM or text files, or folders of them.", metavar="REFERENCES…")
+    ],
+    transcripts: Annotated[
+        Path | None,
+        typer.Option(
+            "--transcripts", help="Folder of `caseprep transcribe --out`, or other programs' files; else the storage."
+        ),
+    ] = None,
+    matter: MatterOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the figures as JSON and Parquet, and a plot.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Count the words and speakers that transcripts get wrong, against references."""
+    from caseprep_pipelines import evaluating
+
+    if transcripts is None:
+        lookup = evaluating.in_storage(_pipeline(), matter)
+    else:
+        lookup = evaluating.in_folder(transcripts)
+    found = evaluating.evaluate(references, lookup)
+    written = evaluating.write(found, out) if out is not None else []
+    if as_json:
+        _print_json(evaluating.as_json(found))
+    else:
+        evaluating.print_evaluation(found, written)
+    raise typer.Exit(1 if found.problems else 0)
+
+
+@app.command()
 def doctor(
     as_json: Json = False,
     cluster: Annotated[

@@ -6,7 +6,7 @@ changes a meaning is taken away ("not" stays, "uh-huh" stays).
 
 1. Letters lose their case, and Latin, Greek and Cyrillic letters their accents.
 2. What stands in square or angle brackets is a remark and no word; so is a bracketed word of its own ("(laughs)").
-3. Hesitations go: "uh", "um", "hmm", "mm", "mhm".
+3. Hesitations go: "uh", "um", "er", "hmm", "mm", "mhm".
 4. English contractions are written out ("didn't" is "did not"), other apostrophes and hyphens part words.
 5. Titles, "versus", "okay" and a few British spellings have one form.
 6. English numbers in digits are spelled out ("21st" is "twenty first", "1961" "nineteen sixty one", "$5" "five
@@ -19,7 +19,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-HESITATIONS = frozenset({"uh", "um", "hm", "hmm", "hmmm", "mm", "mmm", "mhm", "er", "erm", "ah"} - {"ah"})
+HESITATIONS = frozenset({"uh", "um", "hm", "hmm", "hmmm", "mm", "mmm", "mhm", "er", "erm"})
 
 CONTRACTIONS = (
     ("won't", "will not"),
@@ -60,8 +60,6 @@ SAME = {
     "wanna": "want to",
     "gotta": "got to",
     "alright": "all right",
-    "yeah": "yes",
-    "yep": "yes",
     "&": "and",
     "%": "percent",
     "+": "plus",
@@ -82,9 +80,6 @@ SAME = {
     "grey": "gray",
     "programme": "program",
 }
-for _same in ("yeah", "yep"):
-    # another word, though it means the same
-    del SAME[_same]
 
 ONES = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
@@ -105,6 +100,10 @@ CURRENCIES = {"$": "dollars", "€": "euros", "£": "pounds"}
 
 _REMARKS = re.compile(r"\[[^\[\]]*\]|<[^<>]*>|(?<!\S)\([^()]*\)(?=[\s.,;:!?]|$)")
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+# vowels and tones of Indian and Southeast Asian scripts are no letters to `re`
+_PIECE = re.compile(
+    r"[$€£]?\d[\d,]*(?:\.\d+)?(?:st|nd|rd|th|s)?%?|[^\W\d_]+(?:[\u0900-\u109f\u1780-\u17ff]|[^\W\d_])*|[&%+@]"
+)
 _NUMBER = re.compile(r"([$€£]?)(\d[\d,]*)(?:\.(\d+))?(st|nd|rd|th|s)?(%?)")
 
 
@@ -175,7 +174,7 @@ def _parts(plain: str) -> Iterator[str]:
     if initials:
         yield plain.replace(".", "")
         return
-    for piece in re.findall(r"[$€£]?\d[\d,]*(?:\.\d+)?(?:st|nd|rd|th|s)?%?|[^\W\d_]+(?:[\u0900-\u0dff]|[^\W\d_])*|[&%+@]|\d+", plain):
+    for piece in _PIECE.findall(plain):
         number = _NUMBER.fullmatch(piece)
         if number:
             yield from _spelled(*number.groups())
