@@ -62,7 +62,7 @@ bench: .venv/.installed
 	@$(BIN)/python -m benchmarks
 
 lock: $(UV)
-	@$(UV) pip compile pyproject.toml --extra speech --extra postgres --group dev --universal --generate-hashes \
+	@$(UV) pip compile pyproject.toml --extra speech --extra postgres --extra evaluate --group dev --universal --generate-hashes \
 		--no-annotate --no-header --upgrade --output-file requirements.lock --quiet
 	@$(MAKE) --no-print-directory image-packages
 	@$(UV) pip compile deploy/docker/tools.in --universal --python-version 3.11 --generate-hashes --no-annotate \

@@ -16,6 +16,7 @@ import wave
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -222,7 +223,7 @@ def _osr_sentences() -> list[Clip]:
     cuts = [0, *((a + b) // 2 * frame for a, b in pauses), len(samples)]
     return [
         _clip(samples[a:b], speaker, "en", sentence.strip())
-        for a, b, sentence in zip(cuts[:-1], cuts[1:], sentences, strict=True)
+        for (a, b), sentence in zip(pairwise(cuts), sentences, strict=True)
     ]
 
 
@@ -250,7 +251,9 @@ def prompts(language: str) -> tuple[Clip, ...]:
 
 def telephone_call() -> tuple[Samples, list[Turn], list[tuple[float, float, str]]]:
     spec = importlib.util.find_spec("pyannote")
-    places = [Path(place) / "audio" / "sample" for place in (spec.submodule_search_locations or ()) if spec] if spec else []
+    places = (
+        [Path(place) / "audio" / "sample" for place in (spec.submodule_search_locations or ()) if spec] if spec else []
+    )
     folder = next((place for place in places if (place / "sample.stm").exists()), None)
     if folder is None:
         raise Unavailable("the telephone call of pyannote.audio is not installed")
@@ -285,7 +288,9 @@ def placed(clips: Placed, tail: float = 1.0) -> Made:
         at = int(start * RATE)
         samples[at : at + len(clip.samples)] += clip.samples
         turns.append(
-            Turn(round(at / RATE, 3), round((at + len(clip.samples)) / RATE, 3), clip.speaker, clip.language, clip.words)
+            Turn(
+                round(at / RATE, 3), round((at + len(clip.samples)) / RATE, 3), clip.speaker, clip.language, clip.words
+            )
         )
     return Made(np.clip(samples, -1, 1), tuple(sorted(turns, key=lambda turn: (turn.start, turn.end))))
 
@@ -316,11 +321,8 @@ def conversation(
             able = [0]
         last = int(random.choice(able))
         clip = chosen[last][waiting[last].pop()]
-        if spoken and pause[0] < 0:
-            # at most half of the shorter one is spoken over, and never a third speaker
-            least = -min(spoken[-1][1].seconds, clip.seconds) / 2
-        else:
-            least = pause[0]
+        # at most half of the shorter one is spoken over, and never by a third speaker
+        least = -min(spoken[-1][1].seconds, clip.seconds) / 2 if spoken else 0.0
         start = at + max(float(random.uniform(*pause)), least) if spoken else at
         spoken.append((start, clip))
         at = start + clip.seconds
@@ -332,11 +334,14 @@ def hearing(
 ) -> Made:
     """Counsel asks in English, the interpreter says it in Spanish, the answer comes in Spanish and then in English."""
     english, spanish = prompts("en"), prompts("es")
+    half = len(spanish) // 2
     counsel = [clip for voice in _english() if voice[0].speaker != "allison" for clip in voice]
     pools = {
         ("en", "counsel"): [replace(clip, speaker="counsel") for clip in counsel],
-        ("es", "interpreter"): [replace(clip, speaker="interpreter") for clip in spanish[: len(spanish) // 2]],
-        ("es", "witness"): [replace(clip, speaker="witness", samples=_deeper(clip.samples)) for clip in spanish[len(spanish) // 2 :]],
+        ("es", "interpreter"): [replace(clip, speaker="interpreter") for clip in spanish[:half]],
+        ("es", "witness"): [
+            replace(clip, speaker="witness", samples=_deeper(clip.samples)) for clip in spanish[len(spanish) // 2 :]
+        ],
         ("en", "interpreter"): [replace(clip, speaker="interpreter") for clip in english],
     }
     least, most = turn_seconds
@@ -530,9 +535,10 @@ def _clip(samples: Samples, speaker: str, language: str, words: str) -> Clip:
     return Clip(np.asarray(np.clip(own, -1, 1), dtype=np.float32), speaker, language, words)
 
 
-def _deeper(samples: Samples) -> Samples:
+def _deeper(clip: Clip, speaker: str) -> Clip:
     """Another voice: pitch lower by a fifth of its value, at the same speed."""
-    return _filtered(samples, f"asetrate={int(RATE * 0.82)},aresample={RATE},atempo={1 / 0.82:.6f}")
+    lower = _filtered(clip.samples, f"asetrate={int(RATE * 0.82)},aresample={RATE},atempo={1 / 0.82:.6f}")
+    return replace(clip, speaker=speaker, samples=lower)
 
 
 def _filtered(samples: Samples, filters: str) -> Samples:
@@ -580,4 +586,4 @@ def _edges(samples: Samples) -> tuple[int, int]:
 
 def _stretches(loud: NDArray[np.bool_]) -> list[tuple[int, int, bool]]:
     edges = [0, *(np.flatnonzero(np.diff(loud)) + 1).tolist(), len(loud)]
-    return [(a, b, bool(loud[a])) for a, b in zip(edges[:-1], edges[1:], strict=True) if b > a]
+    return [(a, b, bool(loud[a])) for a, b in pairwise(edges) if b > a]

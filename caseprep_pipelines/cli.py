@@ -238,13 +238,10 @@ def evaluate(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Count the words and speakers that transcripts get wrong, against references."""
+    """Count what transcripts get wrong, against references."""
     from caseprep_pipelines import evaluating
 
-    if transcripts is None:
-        lookup = evaluating.in_storage(_pipeline(), matter)
-    else:
-        lookup = evaluating.in_folder(transcripts)
+    lookup = evaluating.in_storage(_pipeline(), matter) if transcripts is None else evaluating.in_folder(transcripts)
     found = evaluating.evaluate(references, lookup)
     written = evaluating.write(found, out) if out is not None else []
     if as_json:

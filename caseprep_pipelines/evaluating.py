@@ -131,7 +131,7 @@ def print_evaluation(found: "Evaluation", written: Sequence[Path]) -> None:
         errors.print(line, markup=False, highlight=False, soft_wrap=True)
     recordings = found.of("recording")
     # one by one where there are few, else the worst
-    worst = sorted(recordings, key=lambda row: -(row.counts.rates()["wer"] or 0.0))[:ROWS]
+    worst = sorted(recordings, key=lambda row: -(row.rates()["wer"] or 0.0))[:ROWS]
     shown = recordings if len(recordings) <= ROWS else worst
     with_speakers = [row for one in shown for row in [one, *_speakers(found, one)]]
     blocks = [with_speakers if len(with_speakers) <= ROWS else shown, found.of("condition"), found.of("all")]

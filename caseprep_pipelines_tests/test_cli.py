@@ -10,7 +10,7 @@ from caseprep_pipelines.catalog.database import open_catalog
 from caseprep_pipelines_tests.conftest import caseprep, environment
 from caseprep_pipelines_tests.report.archives import NAME, Kept, fill
 
-COMMANDS = ["demo", "transcribe", "status", "verify", "export", "search", "report", "doctor", "models"]
+COMMANDS = ["demo", "transcribe", "status", "verify", "export", "search", "report", "evaluate", "doctor", "models"]
 
 
 def test_help_names_every_command(tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ def test_each_command_has_its_own_help(tmp_path: Path, command: str) -> None:
     assert caseprep([command, "--help"], environment(tmp_path)).returncode == 0
 
 
-WRONG = [["no-such-command"], ["transcribe"], ["export"], ["search"], ["status", "--nonsense"]]
+WRONG = [["no-such-command"], ["transcribe"], ["export"], ["search"], ["evaluate"], ["status", "--nonsense"]]
 
 
 @pytest.mark.parametrize("call", WRONG)

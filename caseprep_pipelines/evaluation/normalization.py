@@ -82,10 +82,10 @@ SAME = {
 }
 
 ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
-).split()
-TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
+    *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"),
+)
+TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 SCALES = ((10**9, "billion"), (10**6, "million"), (1000, "thousand"), (100, "hundred"))
 ORDINALS = {
     "one": "first",
@@ -155,7 +155,7 @@ def _plain(word: str) -> str:
 
 
 def _parts(plain: str) -> Iterator[str]:
-    plain = plain.strip(".,;:!?…\"“”«»¿¡—–()")
+    plain = plain.strip('.,;:!?…"“”«»¿¡—–()')
     if not plain:
         return
     for short, long in CONTRACTIONS:

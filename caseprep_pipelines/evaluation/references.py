@@ -7,7 +7,7 @@ transcripts of other programs.
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +127,7 @@ def _together(name: str, parts: Sequence[_Part]) -> Reference:
         timed = [each for each in said if each.speaker is not None and each.start is not None and each.text]
         turns = [SpeakerTurn(each.speaker, each.start, each.end) for each in timed]  # type: ignore[arg-type]
     if said is not None:
-        said = sorted(said, key=lambda each: (each.start or 0.0)) if all(s.start is not None for s in said) else said
+        said = sorted(said, key=lambda each: each.start or 0.0) if all(s.start is not None for s in said) else said
     return Reference(
         name=name,
         condition=parts[0].condition,
@@ -272,7 +272,3 @@ def _overlaps(part: _Part) -> Iterator[str]:
             return
         if before is None or said.end > before[0]:
             last[said.speaker] = (said.end, number)
-
-
-def under(reference: Reference, condition: str) -> Reference:
-    return replace(reference, condition=condition)

@@ -1,4 +1,4 @@
-"""Scores as people and programs read them: rows by recording, speaker, condition and in total; JSON, Parquet, a plot."""
+"""Scores as people and programs read them: rows by recording, speaker, condition and in total; as files and a plot."""
 
 import io
 import json
@@ -19,10 +19,10 @@ JSON, PARQUET, PLOT = "evaluation.json", "evaluation.parquet", "evaluation.png"
 SHOWN = {
     "WER": "wer",
     "Verbatim": "wer_verbatim",
-    "Lost": "lost",
-    "Unmarked": "lost_unmarked",
-    "Exchanged": "exchanged",
-    "Invented": "invented",
+    "Lost": "lost_rate",
+    "Unmarked": "lost_unmarked_rate",
+    "Exchanged": "exchanged_rate",
+    "Invented": "invented_rate",
     "cpWER": "cpwer",
     "tcpWER": "tcpwer",
     "DER": "der",
@@ -41,6 +41,10 @@ class Row:
     recording: str
     speaker: str
     counts: Counts
+
+    def rates(self) -> dict[str, float | None]:
+        """Those of the counts; a speaker has no invented words."""
+        return self.counts.rates() | ({"invented_rate": None} if self.level == "speaker" else {})
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ def frame(found: Evaluation) -> "pd.DataFrame":
             of_kinds[f"{kind}_found"] = counts["critical_found"][kind]
         del counts["critical"], counts["critical_found"]
         flat.append(_flat(row) | counts | of_kinds)
-    return pd.DataFrame(flat).astype({name: "float64" for name in Counts().rates()})
+    return pd.DataFrame(flat).astype(dict.fromkeys(Counts().rates(), "float64"))
 
 
 def _flat(row: Row) -> dict[str, Any]:
@@ -107,7 +111,7 @@ def _flat(row: Row) -> dict[str, Any]:
         "condition": row.condition,
         "recording": row.recording,
         "speaker": row.speaker,
-        **row.counts.rates(),
+        **row.rates(),
     }
 
 
@@ -125,13 +129,13 @@ def picture(found: Evaluation) -> bytes:
 
     rows = found.of("condition") or found.of("recording")
     with_words = [row for row in rows if row.counts.words]
-    shown = sorted(with_words, key=lambda row: -(row.counts.rates()["wer"] or 0.0))[:_DRAWN][::-1]
+    shown = sorted(with_words, key=lambda row: -(row.rates()["wer"] or 0.0))[:_DRAWN][::-1]
     figure = Figure(figsize=(8, 1.4 + 0.32 * max(3, len(shown))), dpi=90, layout="constrained")
     axes = figure.subplots()
     left = [0.0] * len(shown)
     names = [row.recording or row.condition or "(no folder)" for row in shown]
     for part, color in _COLORS.items():
-        widths = [100 * (row.counts.rates()[part] or 0.0) for row in shown]
+        widths = [100 * (row.rates()[f"{part}_rate"] or 0.0) for row in shown]
         axes.barh(range(len(shown)), widths, left=left, color=color, label=part, height=0.7)
         left = [a + b for a, b in zip(left, widths, strict=True)]
     axes.set_yticks(range(len(shown)), [name if len(name) <= 30 else f"{name[:28]}…" for name in names], fontsize=8)
@@ -146,7 +150,7 @@ def picture(found: Evaluation) -> bytes:
 
 def table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Headings and cells of rows, without the columns in which nothing stands; the first has no heading."""
-    rates = [row.counts.rates() for row in rows]
+    rates = [row.rates() for row in rows]
     used = {heading: rate for heading, rate in SHOWN.items() if any(each[rate] is not None for each in rates)}
     cells = [
         [_name(row), f"{row.counts.words:,}", *(_percent(each[rate]) for rate in used.values())]

@@ -10,7 +10,7 @@ from typing import Any
 from caseprep_pipelines.errors import ConfigurationError
 from caseprep_pipelines.evaluation.alignment import Alignment, align
 from caseprep_pipelines.evaluation.meaning import KINDS, kinds
-from caseprep_pipelines.evaluation.normalization import Token, normalized, tokens, verbatim, without_remarks
+from caseprep_pipelines.evaluation.normalization import Token, normalized, tokens, verbatim
 from caseprep_pipelines.evaluation.references import Reference, Said, SpeakerTurn
 from caseprep_pipelines.evaluation.transcripts import UNKNOWN, Hypothesis, Word, spread
 
@@ -18,7 +18,7 @@ COLLAR_SECONDS = 5.0
 """How far a word may stand from its time for tcpWER, as MeetEval and CHiME have it."""
 MARK_SECONDS = 0.5
 """A mark so near a gap is a mark of it: times of words are not exact."""
-LIBRARIES = ("jiwer", "meeteval", "pyannote.metrics")
+LIBRARIES = ("jiwer", "meeteval", "pyannote.metrics", "rapidfuzz")
 
 
 @dataclass
@@ -54,17 +54,19 @@ class Counts:
     def add(self, other: "Counts") -> None:
         for each in fields(self):
             own, more = getattr(self, each.name), getattr(other, each.name)
-            setattr(self, each.name, {key: own[key] + more[key] for key in own} if isinstance(own, dict) else own + more)
+            setattr(
+                self, each.name, {key: own[key] + more[key] for key in own} if isinstance(own, dict) else own + more
+            )
 
     def rates(self) -> dict[str, float | None]:
         """Shares from 0 to 1 (errors may be more); None where there is nothing to count."""
         return {
             "wer": _share(self.errors, self.words),
             "wer_verbatim": _share(self.verbatim_errors, self.verbatim_words),
-            "lost": _share(self.lost, self.words),
-            "lost_unmarked": _share(self.lost_unmarked, self.marked_words),
-            "exchanged": _share(self.exchanged, self.words),
-            "invented": _share(self.invented, self.words),
+            "lost_rate": _share(self.lost, self.words),
+            "lost_unmarked_rate": _share(self.lost_unmarked, self.marked_words),
+            "exchanged_rate": _share(self.exchanged, self.words),
+            "invented_rate": _share(self.invented, self.words),
             "cpwer": _share(self.cp_errors, self.cp_words),
             "tcpwer": _share(self.tcp_errors, self.tcp_words),
             "der": _share(self.speech_missed + self.speech_false + self.speech_confused, self.speech_seconds),
@@ -79,8 +81,8 @@ class Scored:
 
     counts: Counts
     speakers: dict[str, Counts]
-    """By the reference's names. A speaker's word errors are those of the words that the transcript gives to the same
-    person; invented words belong to nobody."""
+    """By the reference's names. Invented words belong to nobody: a speaker's errors are the words lost and exchanged;
+    cpWER counts what the transcript gives to the same person."""
     alignment: Alignment | None
     reference: tuple[Token, ...]
     hypothesis: tuple[Token, ...]
@@ -103,7 +105,9 @@ def score(reference: Reference, transcript: Hypothesis) -> Scored:
     seconds = _seconds(reference, transcript)
     counts = Counts(recordings=1, seconds=seconds)
     speakers: dict[str, Counts] = {}
-    alignment, spoken, heard = None, (), ()
+    alignment: Alignment | None = None
+    spoken: tuple[Token, ...] = ()
+    heard: tuple[Token, ...] = ()
     scored = [word for word in transcript.words if not _left_out(word, reference.not_scored)]
     if reference.said is not None:
         words, owners = _words(reference.said)
@@ -123,8 +127,13 @@ def score(reference: Reference, transcript: Hypothesis) -> Scored:
             own = _of(speakers, owners[token.index])
             own.words += 1
             own.exchanged += place in alignment.exchanged
+            own.errors += place in alignment.exchanged
+            own.marked_words += transcript.marks is not None
         for place in alignment.lost:
-            _of(speakers, owners[spoken[place].index]).lost += 1
+            own = _of(speakers, owners[spoken[place].index])
+            own.lost += 1
+            own.errors += 1
+            own.lost_unmarked += transcript.marks is not None and not _is_marked(place, alignment, heard, transcript)
         if any(said.speaker is not None for said in reference.said):
             _count_attributed(counts, speakers, reference.said, scored)
     if reference.turns is not None and transcript.turns:

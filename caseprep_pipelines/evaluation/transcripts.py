@@ -32,7 +32,7 @@ class Hypothesis:
     names: tuple[str, ...]
     """All that a reference may call the recording, the one to show first."""
     words: tuple[Word, ...]
-    """In order of time."""
+    """As they are read: utterance by utterance."""
     turns: tuple[SpeakerTurn, ...]
     marks: tuple[tuple[float, float], ...] | None = None
     """Where a listener is asked to check; None where the transcript knows no marks."""
@@ -63,14 +63,11 @@ def of_transcript(
     transcript: Transcript, names: Sequence[str], turns: Sequence[SpeakerTurn] | None = None
 ) -> Hypothesis:
     """A product. Where its turns are not given, its speakers' utterances stand for them."""
-    words = sorted(
-        (
-            Word(word.text, utterance.speaker or UNKNOWN, word.start, max(word.start, word.end))
-            for utterance in transcript.utterances
-            for word in utterance.words
-        ),
-        key=lambda word: word.start or 0.0,
-    )
+    words = [
+        Word(word.text, utterance.speaker or UNKNOWN, word.start, max(word.start, word.end))
+        for utterance in transcript.utterances
+        for word in utterance.words
+    ]
     if turns is None:
         turns = [
             SpeakerTurn(utterance.speaker, utterance.start, utterance.end)
