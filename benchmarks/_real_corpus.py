@@ -15,7 +15,7 @@ import re
 import wave
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -90,100 +90,145 @@ class Made:
     turns: tuple[Turn, ...]
 
 
-def corpus(folder: Path) -> list[Item]:
-    """All recordings as 16 kHz mono WAV files in the folder, which is filled the first time. Raises `Unavailable`."""
-    listing = folder / "items.json"
+@dataclass(frozen=True)
+class Recipe:
+    """How a recording comes about. `spoken` is False where nobody wrote the words down."""
+
+    name: str
+    condition: str
+    make: Callable[[], Made]
+    languages: tuple[str, ...] = ("en",)
+    spoken: bool = True
+    speakers: Callable[[], Sequence[tuple[float, float, str]]] | None = None
+
+
+def corpus(folder: Path, wanted: Callable[[Recipe], bool] = lambda recipe: True) -> list[Item]:
+    """The recordings that are wanted, as 16 kHz mono WAV files in the folder; what is there is not made again.
+
+    Raises `Unavailable` where what they are made of is not there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    return [_item(folder, recipe) for recipe in recipes() if wanted(recipe)]
+
+
+def called(start: str | None) -> Callable[[Recipe], bool]:
+    """Those whose name or condition begins so; all for None."""
+    return lambda recipe: start is None or recipe.name.startswith(start) or recipe.condition.startswith(start)
+
+
+def _item(folder: Path, recipe: Recipe) -> Item:
+    listing = folder / f"{recipe.name}.json"
     if not listing.exists() or json.loads(listing.read_text())["version"] != VERSION:
-        folder.mkdir(parents=True, exist_ok=True)
-        items = list(_items(folder))
-        written = {"version": VERSION, "items": [asdict(item) for item in items]}
-        unfinished = folder / f".items.{os.getpid()}.json"
-        unfinished.write_text(json.dumps(written, ensure_ascii=False, indent=1))
-        unfinished.rename(listing)
-    return [
-        Item(
-            **{
-                **given,
-                "languages": tuple(given["languages"]),
-                "turns": None if given["turns"] is None else tuple(Turn(**turn) for turn in given["turns"]),
-                "speakers": None if given["speakers"] is None else tuple(map(tuple, given["speakers"])),
-            }
-        )
-        for given in json.loads(listing.read_text())["items"]
-    ]
-
-
-def _items(folder: Path) -> Iterator[Item]:
-    def write(
-        name: str,
-        condition: str,
-        samples: Samples,
-        turns: Sequence[Turn] | None,
-        speakers: Sequence[tuple[float, float, str]] | None = None,
-        languages: tuple[str, ...] = ("en",),
-    ) -> Item:
-        path = folder / f"{name}.wav"
-        _write(path, samples)
-        if turns is not None and speakers is None:
-            speakers = [(turn.start, turn.end, turn.speaker) for turn in turns]
-        return Item(
-            name=name,
-            condition=condition,
-            languages=languages,
+        made = recipe.make()
+        path = folder / f"{recipe.name}.wav"
+        _write(path, made.samples)
+        if recipe.speakers is not None:
+            speakers = recipe.speakers()
+        else:
+            speakers = [(turn.start, turn.end, turn.speaker) for turn in made.turns] if recipe.spoken else None
+        item = Item(
+            name=recipe.name,
+            condition=recipe.condition,
+            languages=recipe.languages,
             file=path.name,
-            seconds=round(len(samples) / RATE, 3),
+            seconds=round(len(made.samples) / RATE, 3),
             sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-            turns=None if turns is None else tuple(turns),
+            turns=made.turns if recipe.spoken else None,
             speakers=None if speakers is None else tuple(speakers),
         )
+        unfinished = folder / f".{recipe.name}.{os.getpid()}.json"
+        unfinished.write_text(json.dumps({"version": VERSION, **asdict(item)}, ensure_ascii=False, indent=1))
+        unfinished.rename(listing)
+    given = json.loads(listing.read_text())
+    del given["version"]
+    return Item(
+        **{
+            **given,
+            "languages": tuple(given["languages"]),
+            "turns": None if given["turns"] is None else tuple(Turn(**turn) for turn in given["turns"]),
+            "speakers": None if given["speakers"] is None else tuple(map(tuple, given["speakers"])),
+        }
+    )
 
+
+def recipes() -> Iterator[Recipe]:
+    """All recordings, those that are asked about most first."""
     for name, speaker, words in _references():
-        samples = _read(REAL / "audio" / name)
-        start, end = _edges(samples)
-        turn = Turn(round(start / RATE, 3), round(end / RATE, 3), speaker, "en", words)
-        yield write(f"single-{Path(name).stem}", "single", samples, [turn])
-    yield write("court", "court", _read(REAL / "audio" / "court-of-appeals-argument.wma"), None)
+        yield Recipe(f"single-{Path(name).stem}", "single", partial(_single, name, speaker, words))
+    court = REAL / "audio" / "court-of-appeals-argument.wma"
+    yield Recipe("court", "court", partial(_unwritten, court), spoken=False)
     for number in range(1, 6):
         name = f"ami-trn{number:02}"
-        yield write(name, "meeting", _read(REAL / "audio" / f"{name}.wav"), None, _rttm(REAL / "ami.rttm", name))
-    call, turns, speakers = telephone_call()
-    yield write("call", "call", call, turns, speakers)
-
+        yield Recipe(name, "meeting", partial(_unwritten, REAL / "audio" / f"{name}.wav"), spoken=False,
+                     speakers=partial(_rttm, REAL / "ami.rttm", name))  # fmt: skip
+    yield Recipe("call", "call", _call, speakers=lambda: _rttm(_call_folder() / "sample.rttm", "sample"))
     for number in range(3):
-        made = conversation(np.random.default_rng([1, number]), 160, _english(), pause=(0.25, 1.4))
-        yield write(f"conversation-{number}", "conversation", made.samples, made.turns)
+        yield Recipe(f"conversation-{number}", "conversation", partial(_talk, [1, number], 160))
     for number in range(8):
-        # half of them change language faster than a clip of thirty seconds does
-        pause = (0.3, 0.9) if number % 2 == 0 else (0.6, 3.0)
-        turn_seconds = (2.0, 6.0) if number % 2 == 0 else (4.0, 12.0)
-        made = hearing(np.random.default_rng([2, number]), 75, pause, turn_seconds)
-        yield write(f"interpreted-{number}", "interpreted", made.samples, made.turns, languages=("en", "es"))
+        yield Recipe(f"interpreted-{number}", "interpreted", partial(_interpreted, number), ("en", "es"))
     for number in range(2):
-        made = conversation(np.random.default_rng([3, number]), 110, _english(), pause=(-1.5, 0.4))
-        yield write(f"overlap-{number}", "overlap", made.samples, made.turns)
-        made = conversation(np.random.default_rng([4, number]), 110, _english(), pause=(0.25, 1.4))
-        yield write(f"band-8k-{number}", "band-8k", telephone_band(made.samples), made.turns)
+        yield Recipe(f"overlap-{number}", "overlap", partial(_talk, [3, number], 110, (-1.5, 0.4)))
+        yield Recipe(f"band-8k-{number}", "band-8k", partial(_narrow, number))
         for decibels in (20, 10):
-            made = conversation(np.random.default_rng([5, decibels, number]), 100, _english(), pause=(0.25, 1.4))
-            noisy = in_room(made.samples, decibels, np.random.default_rng([6, decibels, number]))
-            yield write(f"noise-{decibels}db-{number}", f"noise-{decibels}db", noisy, made.turns)
-        made = faster(conversation(np.random.default_rng([7, number]), 150, _english(), pause=(0.25, 1.4)), 1.5)
-        yield write(f"fast-{number}", "fast-1.5", made.samples, made.turns)
-        made = dense(np.random.default_rng([8, number]), 100, 250)
-        yield write(f"dense-{number}", "dense-250wpm", made.samples, made.turns)
+            yield Recipe(f"noise-{decibels}db-{number}", f"noise-{decibels}db", partial(_noisy, decibels, number))
+        yield Recipe(f"fast-{number}", "fast-1.5", partial(_fast, number))
+        yield Recipe(f"dense-{number}", "dense-250wpm", partial(_dense, number))
     for language, parts in (("en", 3), ("es", 3), ("fr", 2), ("it", 2), ("ru", 2)):
         for number in range(parts):
-            random = np.random.default_rng([9, sorted(VOICES).index(language), number])
-            own = random.permutation(len(prompts(language)))
-            clips = [prompts(language)[at] for at in own]
-            made = placed(_alone(clips, random, 80, (0.5, 1.3)))
-            yield write(f"prompts-{language}-{number}", f"prompts-{language}", made.samples, made.turns,
-                        languages=(language,))  # fmt: skip
+            yield Recipe(f"prompts-{language}-{number}", f"prompts-{language}", partial(_row, language, number),
+                         (language,))  # fmt: skip
     for name, minutes, make in NO_SPEECH:
-        samples = make(int(minutes * 60 * RATE), np.random.default_rng([10, len(name)]))
-        yield write(f"no-speech-{name}", "no-speech", samples, [], languages=())
-    made = one_word(60.0)
-    yield write("one-word-in-an-hour", "one-word", made.samples, made.turns)
+        yield Recipe(f"no-speech-{name}", "no-speech", partial(_without_speech, name, minutes, make), ())
+    yield Recipe("one-word-in-an-hour", "one-word", partial(one_word, 60.0))
+
+
+def _single(name: str, speaker: str, words: str) -> Made:
+    samples = _read(REAL / "audio" / name)
+    start, end = _edges(samples)
+    return Made(samples, (Turn(round(start / RATE, 3), round(end / RATE, 3), speaker, "en", words),))
+
+
+def _unwritten(path: Path) -> Made:
+    return Made(_read(path), ())
+
+
+def _talk(seed: list[int], seconds: float, pause: tuple[float, float] = (0.25, 1.4)) -> Made:
+    return conversation(np.random.default_rng(seed), seconds, _english(), pause)
+
+
+def _interpreted(number: int) -> Made:
+    # half of them change language faster than a clip of thirty seconds does
+    if number % 2 == 0:
+        return hearing(np.random.default_rng([2, number]), 75, (0.3, 0.9), (2.0, 6.0))
+    return hearing(np.random.default_rng([2, number]), 75, (0.6, 3.0), (4.0, 12.0))
+
+
+def _narrow(number: int) -> Made:
+    made = _talk([4, number], 110)
+    return Made(telephone_band(made.samples), made.turns)
+
+
+def _noisy(decibels: int, number: int) -> Made:
+    made = _talk([5, decibels, number], 100)
+    return Made(in_room(made.samples, decibels, np.random.default_rng([6, decibels, number])), made.turns)
+
+
+def _fast(number: int) -> Made:
+    return faster(_talk([7, number], 150), 1.5)
+
+
+def _dense(number: int) -> Made:
+    return dense(np.random.default_rng([8, number]), 100, 250)
+
+
+def _row(language: str, number: int) -> Made:
+    random = np.random.default_rng([9, sorted(VOICES).index(language), number])
+    clips = [prompts(language)[at] for at in random.permutation(len(prompts(language)))]
+    return placed(_alone(clips, random, 80, (0.5, 1.3)))
+
+
+def _without_speech(name: str, minutes: float, make: "Callable[[int, np.random.Generator], Samples]") -> Made:
+    return Made(make(int(minutes * 60 * RATE), np.random.default_rng([10, len(name)])), ())
 
 
 # -- what they are made of ---------------------------------------------------------------------------------------------
@@ -249,20 +294,24 @@ def prompts(language: str) -> tuple[Clip, ...]:
     return tuple(clips)
 
 
-def telephone_call() -> tuple[Samples, list[Turn], list[tuple[float, float, str]]]:
-    spec = importlib.util.find_spec("pyannote")
-    places = (
-        [Path(place) / "audio" / "sample" for place in (spec.submodule_search_locations or ()) if spec] if spec else []
-    )
-    folder = next((place for place in places if (place / "sample.stm").exists()), None)
-    if folder is None:
-        raise Unavailable("the telephone call of pyannote.audio is not installed")
+def _call() -> Made:
+    """The telephone call that comes with pyannote.audio."""
     turns = []
-    for line in (folder / "sample.stm").read_text().splitlines():
+    for line in (_call_folder() / "sample.stm").read_text().splitlines():
         if line.strip():
             _, _, speaker, start, end, words = line.split(" ", 5)
             turns.append(Turn(float(start), float(end), speaker, "en", words))
-    return _read(folder / "sample.wav"), turns, _rttm(folder / "sample.rttm", "sample")
+    return Made(_read(_call_folder() / "sample.wav"), tuple(turns))
+
+
+def _call_folder() -> Path:
+    spec = importlib.util.find_spec("pyannote")
+    places = (spec.submodule_search_locations or ()) if spec is not None else ()
+    folders = [Path(place) / "audio" / "sample" for place in places]
+    folder = next((folder for folder in folders if (folder / "sample.stm").exists()), None)
+    if folder is None:
+        raise Unavailable("the telephone call of pyannote.audio is not installed")
+    return folder
 
 
 def _rttm(path: Path, name: str) -> list[tuple[float, float, str]]:
@@ -339,9 +388,7 @@ def hearing(
     pools = {
         ("en", "counsel"): [replace(clip, speaker="counsel") for clip in counsel],
         ("es", "interpreter"): [replace(clip, speaker="interpreter") for clip in spanish[:half]],
-        ("es", "witness"): [
-            replace(clip, speaker="witness", samples=_deeper(clip.samples)) for clip in spanish[len(spanish) // 2 :]
-        ],
+        ("es", "witness"): [_deeper(clip, "witness") for clip in spanish[half:]],
         ("en", "interpreter"): [replace(clip, speaker="interpreter") for clip in english],
     }
     least, most = turn_seconds

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._real_baselines import WAYS, baseline
-from benchmarks._real_corpus import Item, corpus
+from benchmarks._real_corpus import Item, called, corpus
 from caseprep_pipelines.evaluation.alignment import align, stretches
 from caseprep_pipelines.evaluation.normalization import Token, tokens
 
@@ -244,11 +244,7 @@ def main() -> None:
     parser.add_argument("--only", help="conditions or items whose name begins so")
     parser.add_argument("--json", action="store_true", help="everything as JSON")
     given = parser.parse_args()
-    items = [
-        item
-        for item in corpus(given.corpus)
-        if not given.only or item.name.startswith(given.only) or item.condition.startswith(given.only)
-    ]
+    items = corpus(given.corpus, called(given.only))
     scores, missing = measure(items, given.model, given.baselines, given.ours)
     if given.json:
         print(json.dumps({name: asdict(own) for name, own in scores.items()}, ensure_ascii=False))

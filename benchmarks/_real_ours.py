@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks._real_baselines import model_digest
-from benchmarks._real_corpus import Item, corpus
+from benchmarks._real_corpus import Item, called, corpus
 from benchmarks.short_clips import normalized
 from caseprep_pipelines.models.identity import ModelIdentity
 
@@ -36,11 +36,7 @@ def main() -> None:
         parser.add_argument(name, type=Path)
     parser.add_argument("--only", help="conditions or items whose name begins so")
     given = parser.parse_args()
-    items = [
-        item
-        for item in corpus(given.corpus)
-        if not given.only or item.name.startswith(given.only) or item.condition.startswith(given.only)
-    ]
+    items = corpus(given.corpus, called(given.only))
     seconds = transcribe(items, given.corpus, given.model, given.out)
     minutes = sum(item.seconds for item in items) / 60
     print(json.dumps({"items": len(items), "minutes": round(minutes, 2), "seconds": round(seconds, 1)}))
