@@ -284,7 +284,8 @@ def models_fetch(
     """Get a model, pin its digests and keep it for offline use."""
     from caseprep_pipelines import model_commands
 
-    typer.echo(model_commands.fetch(name, source, digest))
+    for line in model_commands.fetch(name, source, digest):
+        typer.echo(line)
 
 
 @models_app.command("list")

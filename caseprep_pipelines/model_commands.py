@@ -12,8 +12,19 @@ from caseprep_pipelines.settings import read_settings
 from caseprep_pipelines.terminal import transfer
 
 
-def fetch(name: str, source: str | None, digest: str | None) -> str:
-    """Fetches a model and returns the line that says where it is."""
+def fetch(name: str, source: str | None, digest: str | None) -> list[str]:
+    """Fetches a model, or the two that `starter` means, and returns the lines that say where they are."""
+    from caseprep_pipelines.models.directories import STARTER, STARTER_MODELS
+
+    if name != STARTER:
+        return [_fetch(name, source, digest)]
+    if digest is not None:
+        raise ConfigurationError(f"{STARTER} is two models: give --digest with {' or with '.join(STARTER_MODELS)}")
+    lines = [_fetch(each, source, None) for each in STARTER_MODELS]
+    return [*lines, f"Use them with --model {STARTER} --diarization {STARTER}."]
+
+
+def _fetch(name: str, source: str | None, digest: str | None) -> str:
     from caseprep_pipelines.models.fetch import fetch as fetch_model
 
     settings = read_settings()

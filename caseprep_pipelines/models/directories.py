@@ -34,6 +34,9 @@ WHISPER_REPOSITORIES = {
     "distil-large-v3.5": "distil-whisper/distil-large-v3.5-ct2",
 }
 DEMO = "demo"
+STARTER = "starter"
+#: What `starter` means: the models' names in the models directory. `starter` (the module) knows what they hold.
+STARTER_MODELS: dict[str, Kind] = {f"{STARTER}/whisper": "whisper", f"{STARTER}/diarization": "diarization"}
 MARK = "caseprep.json"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
@@ -51,8 +54,8 @@ _PIPELINES = (
 
 
 def resolve_whisper(name: str, models_directory: Path, hub_cache: Path | None = None) -> ModelDirectory:
-    """The CTranslate2 Whisper model that `name` names: `demo`, a directory, or a name in the models directory or the
-    hub's cache (by default the hub library's own).
+    """The CTranslate2 Whisper model that `name` names: `demo`, `starter`, a directory, or a name in the models
+    directory or the hub's cache (by default the hub library's own).
 
     Raises `ConfigurationError` where it is not there, not complete or visibly damaged.
     """
@@ -147,7 +150,7 @@ def _resolve(kind: Kind, name: str, models_directory: Path, hub_cache: Path | No
 
 def _candidates(kind: Kind, name: str, models_directory: Path, hub_cache: Path | None) -> Iterator[Path]:
     """Where a named model may lie, best first. A folder that happens to be in the working directory comes last."""
-    names = [name]
+    names = [f"{STARTER}/{kind}" if name == STARTER else name]
     if kind == "whisper":
         names += [WHISPER_REPOSITORIES[name]] if name in WHISPER_REPOSITORIES else []
         names += [short for short, repository in WHISPER_REPOSITORIES.items() if repository == name]

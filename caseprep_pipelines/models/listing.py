@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from caseprep_pipelines.models.digests import model_files
-from caseprep_pipelines.models.directories import hub_snapshots
+from caseprep_pipelines.models.directories import STARTER, STARTER_MODELS, hub_snapshots
 from caseprep_pipelines.models.identity import Kind, kind_of
 from caseprep_pipelines.models.pins import DEMO_MODELS, PINS_FILE, find_pin, looks_pinned, read_pins
 
@@ -57,7 +57,7 @@ def _places(models_directory: Path, hub_cache: Path | None) -> Iterator[tuple[st
         name = path.relative_to(models_directory)
         # The second level holds OWNER/NAME, but also the parts of a model.
         if not any(part.startswith(".") for part in name.parts) and (len(name.parts) == 1 or not kind_of(path.parent)):
-            yield name.as_posix(), path
+            yield STARTER if name.as_posix() in STARTER_MODELS else name.as_posix(), path
     yield from hub_snapshots(hub_cache)
     yield from ((key, Path(key)) for key in read_pins(models_directory / PINS_FILE) if key.startswith("/"))
 
