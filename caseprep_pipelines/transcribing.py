@@ -41,31 +41,48 @@ def run(settings: Settings, paths: Sequence[Path], matter: str, out: Path, repor
 
 
 def run_demo(out: Path, reporter: "Reporter") -> list[Entry]:
-    """`caseprep demo`: the shipped recordings with the shipped models, all state under `out`.
+    """`caseprep demo`: the demo's recordings with the starter models where they are on this machine, else those that
+    the small demo models understand; all state under `out`.
 
     Every entry says in `as_expected` whether it ended as the manifest says.
     """
-    from caseprep_pipelines.demo import demo_recordings, write_matters
+    from caseprep_pipelines.demo import demo_recordings, spoken_recordings, write_matters
+    from caseprep_pipelines.models.directories import DEMO, STARTER
 
     out = _usable(out)
     state = out / ".caseprep"
-    settings = read_settings(
-        storage=str(state / "storage"),
-        dagster_home=state / "dagster",
-        model="demo",
-        diarization="demo",
-        device="cpu",
-        models_directory=state / "models",
+    own = read_settings(storage=str(state / "storage"), dagster_home=state / "dagster", device="cpu")
+    real = demo_runs_on_starter_models(own)
+    settings = own.model_copy(
+        update={
+            "model": STARTER if real else DEMO,
+            "diarization": STARTER if real else DEMO,
+            "models_directory": own.models_directory if real else state / "models",
+            # an operator's own database and limits are for real recordings
+            "database_url": None,
+            "scanner_command": None,
+            "language": None,
+        }
     )
-    # an operator's own database and limits are for real recordings
-    settings = settings.model_copy(update={"database_url": None, "scanner_command": None, "language": None})
-    demos = list(demo_recordings())
-    write_matters(Path(settings.storage) / settings.incoming_prefix)
+    demos = list(spoken_recordings(state / "recordings") if real else demo_recordings())
+    write_matters(Path(settings.storage) / settings.incoming_prefix, None if real else "en")
     entries = _run_inputs(settings, [Input(demo.path, demo.matter) for demo in demos], out, reporter)
     for entry, demo in zip(entries, demos, strict=True):
         entry["as_expected"] = (entry["status"], entry["reason"]) == (demo.status, demo.reason)
     _write_summary(out, entries)
     return entries
+
+
+def demo_runs_on_starter_models(settings: Settings) -> bool:
+    """Whether both starter models are on this machine."""
+    from caseprep_pipelines.models.directories import STARTER, resolve_diarization, resolve_whisper
+
+    try:
+        resolve_whisper(STARTER, settings.models_directory)
+        resolve_diarization(STARTER, settings.models_directory)
+    except ConfigurationError:
+        return False
+    return True
 
 
 def export(pipeline: "Pipeline", wanted: str, formats: tuple[str, ...], out: Path) -> list[Path]:

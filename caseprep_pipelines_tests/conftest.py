@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from caseprep_pipelines.models.directories import STARTER_MODELS
 from caseprep_pipelines.speech.engines import usable_cores
 
 pytest_plugins = ["caseprep_pipelines_tests.postgres_server", "caseprep_pipelines_tests.s3_server"]
@@ -58,10 +59,10 @@ def starter_models() -> Path:
 
     `make test` fetches them and sets the variable, in CI always.
     """
-    found = os.environ.get("STARTER_MODELS_DIRECTORY")
-    if not found:
-        pytest.skip("the starter models are not at hand: STARTER_MODELS_DIRECTORY is not set")
-    return Path(found)
+    found = Path(os.environ.get("STARTER_MODELS_DIRECTORY", "nowhere"))
+    if not all((found / name).is_dir() for name in STARTER_MODELS):
+        pytest.skip("the starter models are not at hand (STARTER_MODELS_DIRECTORY)")
+    return found
 
 
 def environment(folder: Path, **settings: str) -> dict[str, str]:

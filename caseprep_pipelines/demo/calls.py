@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 RATE = 16_000
 SECONDS = 20
-MATTERS = ("2019-cv-001", "2019-cv-002", "2019-cv-003", "2019-cv-004")
+MATTERS = ("demo-2019-cv-001", "demo-2019-cv-002", "demo-2019-cv-003", "demo-2019-cv-004")
 
 
 def demo_speech() -> "np.ndarray":

@@ -164,6 +164,7 @@ def make(out: Path) -> None:
         "demo-2026-001": "Demo matter: a collision at an intersection",
         "demo-2026-002": "Demo matter: calls from a jail",
         "demo-2026-003": "Demo matter: interviews",
+        "demo-2026-004": "Demo matter: a telephone call",
     }
     manifest = {"schema_version": 1, "matters": matters, "recordings": entries}
     (out / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
