@@ -190,7 +190,11 @@ def print_summary(summary: list[dict[str, Any]], out: Path) -> None:
             line = f"{Path(entry['input']).name}: {entry['remedy']}"
             console.print(line, markup=False, highlight=False, soft_wrap=True)
     if any(entry.get("demo_models") for entry in summary):
-        console.print("Made with demo models, which know only the demo's own small language.", highlight=False)
+        console.print(
+            "Made with demo models, which know only the demo's own small language: real speech comes out as nonsense. "
+            "Real ones come with `caseprep models fetch starter`.",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
     first = next((entry for entry in summary if entry["status"] == "done"), None)
     if first is not None:
         console.print(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from caseprep_pipelines.assets.stage import Made, Recording, Stage, installed_digest
 from caseprep_pipelines.audio.documents import NormalizedAudio, SourceRecording
+from caseprep_pipelines.checks.models import REAL_MODELS, real_models
 from caseprep_pipelines.checks.outcome import Outcome
 from caseprep_pipelines.models.directories import resolve_whisper
 from caseprep_pipelines.settings import Settings
@@ -165,7 +166,10 @@ def _made(recording: Recording, raw: RawTranscript, seconds: float) -> Made:
             "model": raw.model.name,
             "demo_model": raw.model.demo,
         },
-        outcomes=(speech_has_words(flags[Suspicion.SPEECH_WITHOUT_WORDS]),),
+        outcomes=(
+            speech_has_words(flags[Suspicion.SPEECH_WITHOUT_WORDS]),
+            real_models(recording.document("source_recording", SourceRecording).matter, raw.model),
+        ),
         audio_seconds=raw.duration_seconds,
         record={
             "wall_seconds": round(seconds, 3),
@@ -212,7 +216,7 @@ STAGE = Stage(
     kinds=frozenset({"json", "whisper", "gpu"}),
     batch=50,
     matter_fields=("languages", "vocabulary"),
-    checks=(("speech_has_words", "Wherever the detector heard speech, words came back."),),
+    checks=(("speech_has_words", "Wherever either detector heard speech, words came back."), REAL_MODELS),
     shaped_by=shaped_by,
     gpu=True,
     revision=4,  # all of the decoder's room, languages by stretch, second decodings, faint speech

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from caseprep_pipelines.assets.stage import Made, Recording, Stage, installed_digest
 from caseprep_pipelines.audio.documents import NormalizedAudio, SourceRecording
+from caseprep_pipelines.checks.models import REAL_MODELS, real_models
 from caseprep_pipelines.models.directories import resolve_diarization
 from caseprep_pipelines.settings import Settings
 from caseprep_pipelines.speech.documents import RawTranscript, SpeakerTurns
@@ -83,6 +84,7 @@ def _made(recording: Recording, turns: SpeakerTurns, seconds: float) -> Made:
             "method": turns.settings.method,
             **({"model": turns.model.name, "demo_model": turns.model.demo} if turns.model else {}),
         },
+        outcomes=(real_models(recording.document("source_recording", SourceRecording).matter, turns.model),),
         audio_seconds=audio.duration_seconds,
         record={
             "wall_seconds": round(seconds, 3),
@@ -165,6 +167,7 @@ STAGE = Stage(
     kinds=frozenset({"json", "pyannote", "gpu"}),
     batch=40,
     matter_fields=("min_speakers", "max_speakers"),
+    checks=(REAL_MODELS,),
     shaped_by=shaped_by,
     gpu=True,
 )

@@ -3,6 +3,7 @@
 from caseprep_pipelines.assets.raw_transcript import speech_has_words
 from caseprep_pipelines.assets.stage import Made, Recording, Stage
 from caseprep_pipelines.audio.documents import NormalizedAudio, SourceRecording
+from caseprep_pipelines.checks.models import REAL_MODELS, real_models
 from caseprep_pipelines.checks.outcome import Outcome
 from caseprep_pipelines.speech.documents import RawTranscript, SpeakerTurns
 from caseprep_pipelines.transcript.document import Transcript, WordFlag
@@ -30,7 +31,11 @@ def make(recording: Recording) -> Made:
             "spans_without_words": len(transcript.unspoken),
             "demo_models": transcript.demo,
         },
-        outcomes=(speakers_certain(transcript), speech_has_words(len(transcript.unspoken))),
+        outcomes=(
+            speakers_certain(transcript),
+            speech_has_words(len(transcript.unspoken)),
+            real_models(transcript.matter, transcript.transcription_model, transcript.diarization_model),
+        ),
         audio_seconds=transcript.duration_seconds,
     )
 
@@ -55,6 +60,7 @@ STAGE = Stage(
     checks=(
         ("speakers_certain", "At most a fifth of the words have an uncertain speaker."),
         ("speech_has_words", "Wherever speech or a speaker was heard for a second or more, there are words."),
+        REAL_MODELS,
     ),
     revision=2,  # turns without words are gaps; utterances have one language
 )
