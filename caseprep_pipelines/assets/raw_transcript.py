@@ -9,7 +9,7 @@ from caseprep_pipelines.assets.stage import Made, Recording, Stage, installed_di
 from caseprep_pipelines.audio.documents import NormalizedAudio, SourceRecording
 from caseprep_pipelines.checks.models import REAL_MODELS, real_models
 from caseprep_pipelines.checks.outcome import Outcome
-from caseprep_pipelines.models.directories import resolve_whisper
+from caseprep_pipelines.models.directories import resolve_diarization, resolve_whisper
 from caseprep_pipelines.settings import Settings
 from caseprep_pipelines.speech.documents import RawTranscript, Segment, Span, Suspicion
 from caseprep_pipelines.storage.products import CorruptProduct, MissingProduct
@@ -35,6 +35,7 @@ def make_many(recordings: Iterable[Recording]) -> Iterator[tuple[Recording, Made
 def _job(recording: Recording) -> "Job | RawTranscript":
     from caseprep_pipelines.speech.transcriber import TranscribeOptions
     from caseprep_pipelines.speech.transcription import Job
+    from caseprep_pipelines.speech.witness import second_witness
 
     source = recording.document("source_recording", SourceRecording)
     audio = recording.document("normalized_audio", NormalizedAudio)
@@ -42,7 +43,7 @@ def _job(recording: Recording) -> "Job | RawTranscript":
     transcriber = recording.pipeline.transcriber
     options = TranscribeOptions(
         languages=matter.languages or recording.settings.languages,
-        preferred_languages=recording.settings.preferred_languages,
+        preferred_languages=tuple(recording.settings.preferred_languages),
         hotwords=matter.vocabulary,
     )
     work = recording.saved_work(
@@ -52,6 +53,7 @@ def _job(recording: Recording) -> "Job | RawTranscript":
             transcriber.identity.digest,
             transcriber.settings(options).model_dump(mode="json"),
             transcriber.libraries(),
+            recording.pipeline.diarization_model.identity.digest,
             STAGE.revision,
         ],
     )
@@ -62,6 +64,7 @@ def _job(recording: Recording) -> "Job | RawTranscript":
         options,
         recording.progress(audio.duration_seconds * len(audio.distinct_channels)),
         lambda _settings: SavedClips(work),
+        second_witness(lambda: recording.pipeline.diarizer),
     )
 
 
@@ -178,7 +181,10 @@ def _made(recording: Recording, raw: RawTranscript, seconds: float) -> Made:
             "batch_size": recording.pipeline.transcriber.batch_size,
         },
         links={"draft": "draft.txt"},
-        models={"transcription": raw.model.digest},
+        models={
+            "transcription": raw.model.digest,
+            "second_witness": recording.pipeline.diarization_model.identity.digest,
+        },
     )
 
 
@@ -199,6 +205,7 @@ def speech_has_words(stretches: int) -> Outcome:
 def shaped_by(settings: Settings) -> Mapping[str, Any]:
     return {
         "model": installed_digest(resolve_whisper, settings.model, settings.models_directory),
+        "second_witness": installed_digest(resolve_diarization, settings.diarization, settings.models_directory),
         "languages": [settings.languages, settings.preferred_languages],
         "beam_size": settings.beam_size,
         "compute_type": settings.compute_type,

@@ -23,9 +23,13 @@ SUSPICIONS: dict[Suspicion, str] = {
     Suspicion.REPETITION: "check: repeats itself",
     Suspicion.LOW_PROBABILITY: "check: the machine was not sure",
     Suspicion.TOO_FAST: "check: more words than the time allows",
-    Suspicion.NO_SPEECH_DETECTED: "check: words where no speech was heard",
+    Suspicion.NO_SPEECH_DETECTED: "check: words where hardly any speech was heard",
     Suspicion.SPEECH_WITHOUT_WORDS: "speech without words, listen here",
     Suspicion.TOKEN_LIMIT: "check: words may be missing",
+    Suspicion.RECOVERED: "check: found on a second listening",
+    Suspicion.DECODINGS_AGREE: "a second listening gave the same words",
+    Suspicion.DECODINGS_DIFFER: "check: a second listening gave other words",
+    Suspicion.LANGUAGE_IN_DOUBT: "check: may be in another language",
 }
 
 

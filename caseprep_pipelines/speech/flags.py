@@ -52,8 +52,10 @@ def bare(word: Word) -> str:
 
 def same_words(one: Segment | None, other: Segment | None) -> bool:
     """Whether two decodings say nearly the same."""
-    texts = [[text for word in segment.words if (text := bare(word))] if segment else [] for segment in (one, other)]
-    return SequenceMatcher(None, *texts, autojunk=False).ratio() >= SAME_RATIO
+    first, second = (
+        [text for word in segment.words if (text := bare(word))] if segment else [] for segment in (one, other)
+    )
+    return bool(SequenceMatcher(None, first, second, autojunk=False).ratio() >= SAME_RATIO)
 
 
 def compression_ratio(text: str) -> float:

@@ -115,7 +115,7 @@ def scores(stretches: Sequence[Stretch], languages: Sequence[str]) -> list[list[
     leaves = {name: [USUALLY_LEFT] for name in languages}
     for claims, left in zip(claimed, unclaimed, strict=True):
         if any(claims.values()):
-            leaves[max(languages, key=lambda name: claims[name])].append(left)  # noqa: B023
+            leaves[max(languages, key=lambda name: claims[name])].append(left)
     usual = {name: sum(left) / len(left) for name, left in leaves.items()}
     total = sum(usual.values())
     return [
@@ -134,7 +134,7 @@ def sequence(scores: Sequence[Sequence[float]], languages: Sequence[str]) -> lis
         origins = []
         after = []
         for at in range(len(languages)):
-            before = max(range(len(languages)), key=lambda k: (best[k] - (CHANGE_COST if k != at else 0.0), k == at))  # noqa: B023
+            before = max(range(len(languages)), key=lambda k: (best[k] - (CHANGE_COST if k != at else 0.0), k == at))
             origins.append(before)
             after.append(best[before] - (CHANGE_COST if before != at else 0.0) + score[at])
         best = after

@@ -98,7 +98,7 @@ def listen(
     if len(settings.languages) != 1 and any(mixed(heard, settings.languages) for heard in likely):
         clips = yield from _in_their_languages(clips, likely, activity, bleed, settings)
     clips = yield from _in_halves(clips, activity)
-    clips = yield from _surely(clips, activity, own_speech)
+    clips = yield from _surely(clips, activity.detected)
     clips = yield from _wholly(clips, activity, own_speech, settings)
     return _transcript(channel, activity, bleed, own_speech, clips, likely, settings)
 
@@ -161,7 +161,7 @@ def _in_their_languages(
         inside = [at for at, stretch in enumerate(spans) if _overlap(stretch, span) > 0]
         language = max(
             languages,
-            key=lambda name: sum(_overlap(spans[at], span) for at in inside if path[at] == name),  # noqa: B023
+            key=lambda name: sum(_overlap(spans[at], span) for at in inside if path[at] == name),
         )
         other = runner_up([scored[at] for at in inside], language, languages)
         wanted.append((span, (language,) if other is None else (language, other)))
@@ -173,7 +173,7 @@ def _in_their_languages(
         had[question.span, question.languages[0]] = answers[question].segment
     decided = []
     for span, names in wanted:
-        best = max(names, key=lambda name: (_certainty(had[span, name]), -names.index(name)))  # noqa: B023
+        best = max(names, key=lambda name: (_certainty(had[span, name]), -names.index(name)))
         flags = (Suspicion.LANGUAGE_IN_DOUBT,) if len(names) > 1 else ()
         decided.append(_Clip(span, best, had[span, best], flags))
     return decided
@@ -205,7 +205,7 @@ def _in_halves(clips: Sequence[_Clip], activity: VoiceActivity) -> Asking:
         ]
 
 
-def _surely(clips: Sequence[_Clip], activity: VoiceActivity, speech: Sequence[Span]) -> Asking:
+def _surely(clips: Sequence[_Clip], speech: Sequence[Span]) -> Asking:
     """Step 4."""
     asked = {clip: Question(clip.span, (clip.language,), again=True) for clip in clips if doubts(clip.segment, speech)}
     answers = (yield list(asked.values())) if asked else {}
@@ -337,7 +337,7 @@ def _transcript(
                 "flags": (*clip.segment.flags, *clip.flags),
             }
         )
-        segments.append(flag_segment(timed, activity.speech))
+        segments.append(flag_segment(timed, activity.detected))
     seconds: dict[str, float] = {}
     for clip in clips:
         seconds[clip.language] = seconds.get(clip.language, 0.0) + clip.span.end - clip.span.start

@@ -21,6 +21,7 @@ from caseprep_pipelines.speech.engines import usable_cores
 from caseprep_pipelines.speech.listening import Question, listen
 from caseprep_pipelines.speech.transcriber import Clip, Heard, Progress, TranscribeOptions, Transcriber, no_progress
 from caseprep_pipelines.speech.voice_activity import VoiceActivity, detect
+from caseprep_pipelines.speech.witness import Witness
 from caseprep_pipelines.transcript.joining import join
 
 T = TypeVar("T")
@@ -33,9 +34,6 @@ DETECTION_SECONDS = 5.0
 
 Answers = Mapping[tuple[int, Question], Heard]
 """What was heard, by place of the channel and what was asked about it."""
-
-Witness = Callable[[Path, Sequence[Span]], Sequence[Span]]
-"""A second detector: where in these stretches of a channel it hears speech."""
 
 
 class Savings(Protocol):
@@ -251,7 +249,7 @@ class _Item(Generic[T]):
         started = time.monotonic()
         activity = detect(channel)
         if self.job.witness is not None:
-            activity = replace(activity, witnessed=tuple(self.job.witness(channel, activity.unheard)))
+            activity = replace(activity, witnessed=self.job.witness(channel, activity.unheard, activity.seconds))
         if self.savings is not None and time.monotonic() - started >= DETECTION_SECONDS:
             self.savings.save_activity(at, activity)
         return activity

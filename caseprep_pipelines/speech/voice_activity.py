@@ -73,6 +73,11 @@ class VoiceActivity:
         return to_spans(self._speech_frames, self.seconds)
 
     @property
+    def detected(self) -> tuple[Span, ...]:
+        """What of the speech map this detector heard by itself."""
+        return to_spans(speech_frames(self.probabilities), self.seconds)
+
+    @property
     def unheard(self) -> tuple[Span, ...]:
         """Where this detector heard nothing: everything else, in order."""
         edges = [0.0, *(at for span in self.speech for at in (span.start, span.end)), self.seconds]
@@ -156,12 +161,15 @@ class VoiceActivity:
         found: list[tuple[int, int]] = []
         pause = _frames(MIN_SILENCE_SECONDS)
         for piece in pieces:
-            if found and piece.end - found[-1][0] <= limit and pause < _frames(SHORT_PAUSE_SECONDS):
-                if min(found[-1][1] - found[-1][0], piece.end - piece.start) < _frames(SHORT_SECONDS):
-                    found[-1] = (found[-1][0], piece.end)
-                    pause = piece.silence_after
-                    continue
-            found.append((piece.start, piece.end))
+            if (
+                found
+                and piece.end - found[-1][0] <= limit
+                and pause < _frames(SHORT_PAUSE_SECONDS)
+                and min(found[-1][1] - found[-1][0], piece.end - piece.start) < _frames(SHORT_SECONDS)
+            ):
+                found[-1] = (found[-1][0], piece.end)
+            else:
+                found.append((piece.start, piece.end))
             pause = piece.silence_after
         return to_spans(found, self.seconds)
 

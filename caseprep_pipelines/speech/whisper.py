@@ -42,14 +42,13 @@ from caseprep_pipelines.speech.features import on_device
 from caseprep_pipelines.speech.flags import compression_ratio
 from caseprep_pipelines.speech.languages import LANGUAGE_SECONDS, likeliest
 from caseprep_pipelines.speech.transcriber import Clip, Heard, TranscribeOptions
+from caseprep_pipelines.transcript.joining import UNSPACED_LANGUAGES, word_text
 
 HOTWORD_TOKENS = 223
 """faster-whisper cuts the vocabulary after so many tokens, in the middle of a name if need be."""
 MAX_CONTEXT = 448
 SECOND_BEAM = 1
 """A second decoding takes the likeliest token at each step: what it says alike is no artefact of the first's search."""
-UNSPACED_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
-"""faster-whisper tells words apart by characters there, elsewhere by spaces."""
 LEAST_LIKELY = 0.001
 """Languages that are less likely are not told."""
 
@@ -334,7 +333,9 @@ def to_segment(said: Sequence[Mapping[str, Any]], clip: Span, language: str, ful
                 )
             )
         else:
-            words.append(Word(text=text.strip(), start=start, end=max(start, end), probability=probability))
+            words.append(
+                Word(text=word_text(text, language), start=start, end=max(start, end), probability=probability)
+            )
     if not words:
         return None
     return Segment(

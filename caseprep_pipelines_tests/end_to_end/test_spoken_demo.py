@@ -1,5 +1,6 @@
-"""The demo with the starter models: real Whisper, real speaker models, a real telephone call. Skipped where they are not
-at hand."""
+"""The demo with the starter models: real Whisper, real speaker models, a real telephone call.
+
+Skipped where they are not at hand."""
 
 import json
 import re
