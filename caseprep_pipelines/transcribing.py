@@ -143,6 +143,7 @@ def _run_inputs(settings: Settings, inputs: Sequence[Input], out: Path, reporter
     from caseprep_pipelines.assets import batches
     from caseprep_pipelines.catalog import registry
     from caseprep_pipelines.embedded import drive, open_instance
+    from caseprep_pipelines.models.languages import check_languages
     from caseprep_pipelines.models.pins import checked
     from caseprep_pipelines.partitions import add_partitions
     from caseprep_pipelines.renditions.formats import check_formats
@@ -155,6 +156,7 @@ def _run_inputs(settings: Settings, inputs: Sequence[Input], out: Path, reporter
     # both are looked up and compared with their digests before any work, so that a wrong one costs nobody an hour
     for model in (pipeline.transcription_model, pipeline.diarization_model):
         checked(model, settings.models_directory)
+    check_languages(filter(None, map(str.strip, (settings.language or "").split(","))), pipeline.transcription_model)
     with reporter:
         keys, unreadable = _register(pipeline, inputs, reporter)
         instance = open_instance(settings.dagster_home)

@@ -27,6 +27,7 @@ UNSPACED_LETTERS = _CHINESE_AND_JAPANESE + _THAI_LAO_BURMESE + _TIBETAN_KHMER
 
 # wide punctuation brings its own space with it
 _wide = re.compile(f"[{_CHINESE_AND_JAPANESE}]")
+_kana = re.compile("[\u3040-\u30ff]")
 _joined = re.compile(f"[{_CHINESE_AND_JAPANESE}{_THAI_LAO_BURMESE}]")
 _unspaced = re.compile(f"[{UNSPACED_LETTERS}]")
 _other_script_before = re.compile(f"[^\\s{UNSPACED_LETTERS}]+$")
@@ -49,27 +50,27 @@ def join(words: Iterable[str], language: str | None) -> str:
     """The words as a reader of the language writes them, in one line.
 
     Where words are written without spaces, a space stands where the recognizer wrote one (a word may begin with it),
-    between two words of another script, and around Latin words and Thai, Lao or Burmese numbers. `None` is a language
-    that nobody knows: there the script alone decides.
+    between two words of another script, around Latin words in Chinese, and around these and numbers in Thai, Lao and
+    Burmese. `None` is a language that nobody knows: there the script alone decides.
     """
     if language is not None and language not in UNSPACED_LANGUAGES:
         return " ".join(words)
     pieces: list[str] = []
     for word in words:
         said = word.strip()
-        if said and pieces and _spaced(pieces[-1], said, asked=word[0].isspace()):
+        if said and pieces and _spaced(pieces[-1], said, language, written=word[0].isspace()):
             pieces.append(" ")
         if said:
             pieces.append(said)
     return "".join(pieces)
 
 
-def _spaced(before: str, after: str, *, asked: bool) -> bool:
+def _spaced(before: str, after: str, language: str | None, *, written: bool) -> bool:
     last, first = before[-1], after[0]
     if (_wide.match(last) and _is_punctuation(last)) or (_wide.match(first) and _is_punctuation(first)):
         return False
     joined = bool(_joined.match(last)), bool(_joined.match(first))
-    if asked or not any(joined):
+    if written or not any(joined):
         return True
     if all(joined):
         return False
@@ -77,10 +78,23 @@ def _spaced(before: str, after: str, *, asked: bool) -> bool:
     other = found[0] if found else ""
     edge = other[-1:] if joined[1] else other[:1]
     if _wide.match(last) or _wide.match(first):
+        if language == "ja" or _kana.match(last) or _kana.match(first):
+            return False
         # a single letter is a part of a word there: Tシャツ
         a_word = sum(letter.isalpha() for letter in other) > 1
         return a_word and (joined[1] or edge.isalnum() or edge in "([$€")
     return edge.isalnum() or edge in ("%", "$", "€", "°")
+
+
+def with_their_spaces(pieces: Iterable[str]) -> list[str]:
+    """A recognizer's pieces, one for each, where a piece that is only a space went over to the one after it."""
+    found: list[str] = []
+    space = ""
+    for piece in pieces:
+        blank = not piece.strip()
+        found.append("" if blank else space + piece)
+        space = " " if blank and piece else "" if not blank else space
+    return found
 
 
 def continues(before: str, said: str, language: str | None) -> bool:

@@ -160,6 +160,8 @@ def usual(folder: Path) -> list[str | Path]:
         ({}, ["--format", "docm"], "docm"),
         ({}, ["--speakers", "some"], "--speakers"),
         ({}, ["no-such-file.wav"], "no-such-file.wav"),
+        ({}, ["--language", "es"], "does not know the language 'es'; it knows only 'en'; name another model"),
+        ({"CASEPREP_LANGUAGE": "English"}, [], "does not know the language 'English'; write 'en'"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(

@@ -10,6 +10,7 @@ from caseprep_pipelines.transcript.joining import (
     join,
     may_break,
     unbreakable,
+    with_their_spaces,
     word_text,
 )
 from caseprep_pipelines.transcript.languages import NAMES, language_name
@@ -29,8 +30,8 @@ _said = st.text(_letters, min_size=1, max_size=6).filter(lambda said: "  " not i
         ("zh", "2024 年 3 月 ， 你 好 。 再 见", "2024年3月，你好。再见"),
         ("zh", "Hello, world", "Hello, world"),
         ("yue", "我 哋 ok 啦", "我哋 ok 啦"),
-        ("ja", "T シャツ を 25 枚", "Tシャツを25枚"),
-        ("ja", "今 日 は 。 Python です", "今日は。Python です"),
+        ("ja", "JR 東 日 本 で T シャツ を 25 枚", "JR東日本でTシャツを25枚"),
+        ("ja", "今 日 は 。 Python です", "今日は。Pythonです"),
         ("lo", "ສະບາຍ ດີ", "ສະບາຍດີ"),
         ("my", "မင်္ဂ လာ ပါ", "မင်္ဂလာပါ"),
         # these are parted by what is said, as Whisper has it
@@ -74,6 +75,7 @@ def test_no_letter_is_lost_or_moved_and_no_space_doubled(words, language):
         ("en", [" well", "-known", " man"], ["well-known", "man"]),
         ("th", ["ส", "วั", "ส", "ดี", " John", "ny", " 2", "5", "ปี"], ["ส", "วั", "ส", "ดี", " Johnny", " 25", "ปี"]),
         ("th", ["เ", "ก", "่", "า"], ["เก่า"]),
+        ("th", ["บ", "าท", " ", "", "วั", "น", " "], ["บาท", " วั", "น"]),
         ("my", ["မ", "င", "်", "္", "ဂ"], ["မ", "င်္ဂ"]),
         ("ja", ["き", "ょう", "は", "P", "ython"], ["きょう", "は", "Python"]),
         (None, [" a", "b"], ["ab"]),
@@ -81,7 +83,8 @@ def test_no_letter_is_lost_or_moved_and_no_space_doubled(words, language):
 )
 def test_pieces_of_a_recognizer_become_words(language, pieces, words):
     made = []
-    for piece in pieces:
+    assert len(with_their_spaces(pieces)) == len(pieces)
+    for piece in filter(None, with_their_spaces(pieces)):
         if made and continues(made[-1], piece, language):
             made[-1] += piece.strip()
         else:
