@@ -12,10 +12,20 @@ from platformdirs import user_cache_path
 LOCK = Path(__file__).with_name("peers.lock")
 
 
+def installed() -> Path | None:
+    """The folder of the environment's commands where it was installed before."""
+    home = _home()
+    return home / "bin" if (home / ".installed").exists() else None
+
+
+def _home() -> Path:
+    digest = hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()[:12]
+    return user_cache_path("caseprep-benchmarks") / f"peers-{digest}"
+
+
 def peers() -> Path:
     """The folder of the environment's commands, `python` among them."""
-    digest = hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()[:12]
-    home = user_cache_path("caseprep-benchmarks") / f"peers-{digest}"
+    home = _home()
     commands, finished = home / "bin", home / ".installed"
     if not finished.exists():
         own = Path(__file__).parents[1] / ".tools" / "uv" / "bin" / "uv"

@@ -20,7 +20,8 @@ from typing import Any
 from benchmarks._real_baselines import WAYS, baseline
 from benchmarks._real_corpus import Item, called, corpus
 from caseprep_pipelines.evaluation.alignment import align, stretches
-from caseprep_pipelines.evaluation.normalization import Token, tokens
+from caseprep_pipelines.evaluation.normalization import Token, tokens, without_remarks
+from caseprep_pipelines.evaluation.transcripts import spread
 
 STRETCH = 4
 MARK_SECONDS = 1.0
@@ -69,6 +70,8 @@ class Score:
     turns: int = 0
     turns_right: int = 0
     """Turns of speech, and those whose words mostly came in their language."""
+    turns_said: int = 0
+    """Turns with words in some language."""
     other_language: int = 0
     """Words in a language that the recording does not hold."""
     stretches: list[Stretch] = field(default_factory=list)
@@ -82,6 +85,11 @@ class Score:
                 setattr(self, name, {key: own[key] + value[key] for key in own})
             else:
                 setattr(self, name, own + value)
+
+    @property
+    def language_f1(self) -> float | None:
+        """Of turns: precision over those with words, recall over all."""
+        return 2 * self.turns_right / (self.turns + self.turns_said) if self.turns else None
 
     def wer(self, who: str) -> float | None:
         return 100 * self.errors[who] / self.reference if self.reference else None
@@ -105,6 +113,16 @@ def read_ours(path: Path) -> Ours:
     return Ours(said["words"], _marks(said.get("marks", ())))
 
 
+def read_whisperx(path: Path) -> Ours:
+    """Words of WhisperX without alignment, each with a share of its segment's time."""
+    words = [
+        {"text": text, "start": start, "end": end}
+        for segment in json.loads(path.read_text())["segments"]
+        for text, start, end in spread(segment["text"].split(), float(segment["start"]), float(segment["end"]))
+    ]
+    return Ours(words, [])
+
+
 def _marks(marks: Sequence[dict[str, Any]]) -> list[tuple[float, float]]:
     return [(mark["start"], mark["end"]) for mark in marks]
 
@@ -113,15 +131,7 @@ def reference_tokens(item: Item) -> list[Token] | None:
     """Its words in order; a word's time is a share of its turn's."""
     if item.turns is None:
         return None
-    words = []
-    for turn in item.turns:
-        spoken = turn.words.split()
-        letters = sum(len(word) + 1 for word in spoken)
-        at = turn.start
-        for word in spoken:
-            end = at + (turn.end - turn.start) * (len(word) + 1) / letters
-            words.append((word, at, end))
-            at = end
+    words = [word for turn in item.turns for word in spread(without_remarks(turn.words).split(), turn.start, turn.end)]
     return tokens(words)
 
 
@@ -129,12 +139,7 @@ def score(item: Item, ours: Ours, heard: dict[str, dict[str, Any]]) -> Score:
     mine = ours.tokens()
     ways = {way: Ours(said["words"], []).tokens() for way, said in heard.items()}
     reference = reference_tokens(item)
-    if reference is not None:
-        agreed = _found(reference, ways["sequential"], ways["batched"])
-        truth = reference
-    else:
-        agreed = _found(ways["sequential"], ways["batched"])
-        truth = ways["sequential"]
+    truth, agreed = agreed_words(item, ways)
     found = [pair is not None for pair in align(truth, mine).pairs]
     known = [token for token, is_agreed in zip(truth, agreed, strict=True) if is_agreed]
     lost = [not is_found for is_found, is_agreed in zip(found, agreed, strict=True) if is_agreed]
@@ -181,9 +186,18 @@ def score(item: Item, ours: Ours, heard: dict[str, dict[str, Any]]) -> Score:
                 if turn.start <= (word["start"] + word["end"]) / 2 <= turn.end
             ]
             result.turns += 1
+            result.turns_said += bool(said)
             result.turns_right += bool(said) and max(sorted(set(said)), key=said.count) == turn.language
         result.other_language = sum(word.get("language") not in item.languages for word in ours.words)
     return result
+
+
+def agreed_words(item: Item, ways: dict[str, list[Token]]) -> tuple[list[Token], list[bool]]:
+    """The words that are known, and which of them were heard surely enough that they must not be lost."""
+    reference = reference_tokens(item)
+    if reference is not None:
+        return reference, _found(reference, ways["sequential"], ways["batched"])
+    return ways["sequential"], _found(ways["sequential"], ways["batched"])
 
 
 def _found(words: Sequence[Token], *others: Sequence[Token]) -> list[bool]:
@@ -218,7 +232,7 @@ def table(scores: dict[str, Score]) -> list[str]:
     for name, own in scores.items():
         wers = ["-" if own.wer(who) is None else f"{own.wer(who):.1f}" for who in ("ours", *WAYS)]
         unmarked = sum(not stretch.marked for stretch in own.stretches)
-        language = f"{own.turns_right}/{own.turns}" if own.turns else "-"
+        language = "-" if own.language_f1 is None else f"{own.turns_right}/{own.turns} F1 {own.language_f1:.2f}"
         if own.other_language:
             language += f" +{own.other_language}w other"
         rows.append(

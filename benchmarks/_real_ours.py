@@ -7,6 +7,7 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from benchmarks._real_baselines import model_digest
@@ -17,13 +18,22 @@ from caseprep_pipelines.models.identity import ModelIdentity
 
 def transcribe(items: Sequence[Item], folder: Path, model: Path, out: Path) -> float:
     """Words of every item, into `out`; returns seconds."""
+    from caseprep_pipelines.settings import read_settings
+    from caseprep_pipelines.speech.transcriber import TranscribeOptions
     from caseprep_pipelines.speech.transcription import Job, transcribe_many
     from caseprep_pipelines.speech.whisper import load_transcriber
 
     out.mkdir(parents=True, exist_ok=True)
-    whisper = load_transcriber(model, ModelIdentity(name="starter", digest=model_digest(model)), device="cpu")
+    settings = read_settings()
+    identity = ModelIdentity(name="starter", digest=model_digest(model))
+    whisper = load_transcriber(
+        model, identity, device="cpu", beam_size=settings.beam_size, batch_size=settings.batch_size
+    )
+    # as the stage has them where no matter says otherwise
+    asked = {field.name for field in fields(TranscribeOptions)} & {"languages", "preferred_languages"}
+    options = TranscribeOptions(**{name: getattr(settings, name) for name in asked})
     started = time.perf_counter()
-    for outcome in transcribe_many(items, lambda item: Job(normalized(folder / item.file), folder, whisper)):
+    for outcome in transcribe_many(items, lambda item: Job(normalized(folder / item.file), folder, whisper, options)):
         if isinstance(outcome.result, Exception):
             raise outcome.result
         (out / f"{outcome.item.name}.json").write_bytes(outcome.result.to_bytes())
