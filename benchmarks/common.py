@@ -43,7 +43,7 @@ for number, path in enumerate(sys.argv[5:]):
     if number == 1:
         started = time.perf_counter()
     audio = decode_audio(path, sampling_rate=16000)
-    segments, _ = whisper.transcribe(audio, language="en", beam_size=1, temperature=0, word_timestamps=True,
+    segments, _ = whisper.transcribe(audio, language="en", beam_size=5, temperature=0, word_timestamps=True,
         batch_size=8, vad_filter=True,
         vad_parameters=dict(max_speech_duration_s=clip_seconds, min_silence_duration_ms=160))
     list(segments)

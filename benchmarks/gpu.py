@@ -86,8 +86,7 @@ def transcription(model: Model, files: Sequence[Path], device: str) -> Result:
     def faster_whisper() -> None:
         for samples in audio:
             said, _ = peer.transcribe(
-                samples, language="en", beam_size=1, temperature=0, word_timestamps=True, batch_size=16,
-                max_new_tokens=220,
+                samples, language="en", beam_size=5, temperature=0, word_timestamps=True, batch_size=16,
             )  # fmt: skip
             for _ in said:
                 pass
@@ -100,9 +99,7 @@ def transcription(model: Model, files: Sequence[Path], device: str) -> Result:
     def bound() -> None:
         for first in range(0, windows, len(features)):
             batch = features[: windows - first]
-            engine.model.generate(
-                engine.encode(batch), [prompt] * len(batch), beam_size=1, max_length=len(prompt) + 220
-            )
+            engine.model.generate(engine.encode(batch), [prompt] * len(batch), beam_size=5, max_length=448)
 
     seconds = sum(len(samples) for samples in audio) / RATE
     return _compared("transcription", "short_clips_vs_faster_whisper", ours, faster_whisper, bound, seconds, device)

@@ -49,8 +49,8 @@ model, threads, *paths = sys.argv[1:]
 whisper = BatchedInferencePipeline(WhisperModel(model, device="cpu", compute_type="int8", cpu_threads=int(threads)))
 audio = [decode_audio(path) for path in paths]
 def hear(samples):
-    segments, _ = whisper.transcribe(samples, language="en", beam_size=1, temperature=0, word_timestamps=True,
-                                     batch_size=8, max_new_tokens=220)
+    segments, _ = whisper.transcribe(samples, language="en", beam_size=5, temperature=0, word_timestamps=True,
+                                     batch_size=8)
     return "".join(segment.text for segment in segments)
 hear(audio[0][:480000])
 started = time.perf_counter()
@@ -155,7 +155,7 @@ def _command(name: str, own: Sequence[str], files: Sequence[Path], environment: 
     with tempfile.TemporaryDirectory() as folder:
         common = [
             "--language", "en", "--device", "cpu", "--compute_type", "int8", "--threads", _threads(), "--beam_size",
-            "1", "--temperature", "0", "--temperature_increment_on_fallback", "None", "--batch_size", "8",
+            "5", "--temperature", "0", "--temperature_increment_on_fallback", "None", "--batch_size", "8",
             "--output_format", "json", "--output_dir", folder, "--verbose", "False",
         ]  # fmt: skip
         path = f"{peers()}{os.pathsep}{environment.get('PATH', '')}"

@@ -89,7 +89,12 @@ class Settings(BaseSettings):
         description="Languages to expect where the sound leaves it open, separated by commas; nothing keeps other "
         "languages from being heard.",
     )
-    beam_size: int = Field(default=1, ge=1, le=20, description="Beam size of the decoder.")
+    beam_size: int = Field(
+        default=5,
+        ge=1,
+        le=20,
+        description="Beam size of the decoder. 1 is faster and loses words (docs/accuracy.md has the figures).",
+    )
     batch_size: int = Field(
         default=16,
         ge=1,

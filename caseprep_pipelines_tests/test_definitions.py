@@ -81,7 +81,7 @@ def test_models_and_settings_that_shape_products_are_in_the_code_version(tmp_pat
         settings = read_settings(storage=str(tmp_path), model="demo", diarization="demo", **overrides)
         return {stage.name: stage.code_version(settings) for stage in STAGES}
 
-    usual, wider = versions(), versions(beam_size=5)
+    usual, wider = versions(), versions(beam_size=8)
     assert {name for name in usual if usual[name] != wider[name]} == {"raw_transcript"}
     assert {name for name in usual if usual[name] != versions(max_speakers=3)[name]} == {"speaker_turns"}
     assert {name for name in usual if usual[name] != versions(formats="txt")[name]} == {"transcript_exports"}

@@ -13,6 +13,8 @@ MAX_WORD_SECONDS = 1.5
 """Longer is no word, drawn out as it may be; of what it claims the rest is covered by nothing."""
 DIGIT_SECONDS = 0.5
 """Numbers are spoken digit by digit: "42,315" may take three seconds."""
+USUAL_SECONDS = 0.5
+"""What a word that claims too much is taken to cover: other words may hide behind it."""
 BESIDE_SECONDS = 0.3
 """A word covers so much on either side: recognizers time words shorter than they are."""
 PAUSE_SECONDS = 1.0
@@ -34,13 +36,12 @@ def covered(words: Sequence[Word]) -> list[tuple[float, float]]:
     """
     spans = []
     for at, word in enumerate(words):
-        most = longest(word)
-        if word.end - word.start <= most:
+        if word.end - word.start <= longest(word):
             spans.append((word.start, word.end))
         elif at == 0:
-            spans.append((word.end - most, word.end))
+            spans.append((word.end - USUAL_SECONDS, word.end))
         else:
-            spans.append((word.start, word.start + most))
+            spans.append((word.start, word.start + USUAL_SECONDS))
     return spans
 
 

@@ -227,20 +227,28 @@ def _wholly(
 ) -> Asking:
     """Step 5: the gaps by themselves, then, those that stay, with what is around them."""
     done = list(clips)
+    spoken = tuple(dict.fromkeys(clip.language for clip in clips))
     for beside, again in ((GAP_EDGE_SECONDS, False), (SECOND_LOOK_SECONDS, True)):
-        gaps = _gaps(done, speech)
-        asked = {}
-        for gap in gaps:
+        asked: dict[tuple[Span, Span], list[Question]] = {}
+        for gap in _gaps(done, speech):
             language = _language_at(done, gap)
             for span in _around(gap, beside, activity, settings.clip_seconds):
-                asked[gap, span] = Question(span, (language,), again=again)
+                # what stays empty may be in another language of the recording
+                asked[gap, span] = [
+                    Question(span, (name,), again=again)
+                    for name in (
+                        (language, *(other for other in spoken if other != language)) if again else (language,)
+                    )
+                ]
         if not asked:
             break
-        answers = yield list(dict.fromkeys(asked.values()))
-        for (gap, span), question in asked.items():
-            won = _won(answers[question].segment, gap, [word for clip in done for word in _timed(clip)])
+        answers = yield list(dict.fromkeys(question for questions in asked.values() for question in questions))
+        for (gap, _), questions in asked.items():
+            known = [word for clip in done for word in _timed(clip)]
+            found = [(question, _won(answers[question].segment, gap, known)) for question in questions]
+            question, won = max(found, key=lambda one: _certainty(one[1]))
             if won is not None:
-                done.append(_Clip(span, question.languages[0], won, (Suspicion.RECOVERED,)))
+                done.append(_Clip(question.span, question.languages[0], won, (Suspicion.RECOVERED,)))
     return done
 
 

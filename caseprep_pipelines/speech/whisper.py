@@ -47,8 +47,6 @@ from caseprep_pipelines.transcript.joining import UNSPACED_LANGUAGES, word_text
 HOTWORD_TOKENS = 223
 """faster-whisper cuts the vocabulary after so many tokens, in the middle of a name if need be."""
 MAX_CONTEXT = 448
-SECOND_BEAM = 1
-"""A second decoding takes the likeliest token at each step: what it says alike is no artefact of the first's search."""
 LEAST_LIKELY = 0.001
 """Languages that are less likely are not told."""
 
@@ -78,7 +76,7 @@ class WhisperTranscriber:
     identity: ModelIdentity
     engine: Any
     """`faster_whisper.WhisperModel`, as `_engine_class` bends it."""
-    beam_size: int = 1
+    beam_size: int = 5
     batch: BatchSize = field(default_factory=lambda: BatchSize(16))
     workers: int = 1
     """Batches that are worked on at the same time."""
@@ -90,6 +88,11 @@ class WhisperTranscriber:
     @property
     def batch_size(self) -> int:
         return self.batch.clips
+
+    @property
+    def second_beam_size(self) -> int:
+        """A second decoding searches otherwise: what both say is no artefact of one search."""
+        return 1 if self.beam_size > 1 else 5
 
     def libraries(self) -> dict[str, str]:
         names = ("faster-whisper", "ctranslate2", "tokenizers", "onnxruntime", "numpy")
@@ -110,7 +113,7 @@ class WhisperTranscriber:
             languages=languages,
             preferred_languages=tuple(name for name in options.preferred_languages if name in known),
             beam_size=self.beam_size,
-            second_beam_size=SECOND_BEAM,
+            second_beam_size=self.second_beam_size,
             temperature=0.0,
             hotwords=kept,
             hotwords_left_out=left_out,
@@ -209,7 +212,7 @@ class WhisperTranscriber:
         results = engine.model.generate(
             encoded,
             prompts,
-            beam_size=SECOND_BEAM if asked.again else self.beam_size,
+            beam_size=self.second_beam_size if asked.again else self.beam_size,
             max_length=engine.max_length,
             suppress_blank=True,
             suppress_tokens=self._suppressed,
@@ -356,7 +359,7 @@ def load_transcriber(
     *,
     device: str = "auto",
     compute_type: str = "auto",
-    beam_size: int = 1,
+    beam_size: int = 5,
     batch_size: int = 16,
     memory_fraction: float | None = None,
 ) -> WhisperTranscriber:

@@ -15,12 +15,12 @@ def spans(*edges: tuple[float, float]) -> tuple[Span, ...]:
 
 def test_a_word_of_sixteen_seconds_covers_what_a_word_covers() -> None:
     words = [word(55.0, 55.4), word(59.8, 75.6), word(75.6, 76.0)]
-    assert covered(words)[1] == (59.8, 61.3)
-    assert gaps(spans((55.0, 76.0)), covered(words)) == spans((55.7, 59.5), (61.6, 75.3))
+    assert covered(words)[1] == (59.8, 60.3)
+    assert gaps(spans((55.0, 76.0)), covered(words)) == spans((55.7, 59.5), (60.6, 75.3))
 
 
 def test_a_first_word_that_is_too_long_ends_where_it_says() -> None:
-    assert covered([word(0.0, 9.0), word(9.0, 9.2)])[0] == (7.5, 9.0)
+    assert covered([word(0.0, 9.0), word(9.0, 9.2)])[0] == (8.5, 9.0)
 
 
 def test_a_number_takes_as_long_as_its_digits() -> None:
