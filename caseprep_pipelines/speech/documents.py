@@ -33,7 +33,8 @@ class Span(Part):
 
 
 class Word(Part):
-    """`text` keeps its punctuation and has no surrounding space."""
+    """`text` keeps its punctuation and has no surrounding space, but the one before it where the language has none
+    between words and the recogniser wrote one."""
 
     text: str
     start: float

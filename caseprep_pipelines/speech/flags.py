@@ -10,6 +10,7 @@ from difflib import SequenceMatcher
 from itertools import pairwise
 
 from caseprep_pipelines.speech.documents import Segment, Span, Suspicion, Word
+from caseprep_pipelines.transcript.joining import UNSPACED_LANGUAGES
 
 REPETITION_COMPRESSION = 2.4
 """Whisper's own bound for text that compresses too well."""
@@ -20,6 +21,8 @@ LOW_WORD_PROBABILITY = 0.4
 """Mean over a segment; also the bound below which a single word is marked in the transcript."""
 FAST_WORDS, FAST_SECONDS = 10, 1.25
 """Nobody says ten words in less time."""
+FAST_LETTERS = 25
+"""Nor so many letters, which are what words are in languages without spaces."""
 STRAY_SECONDS = 0.5
 """A word whose middle is farther than this from detected speech was heard where nobody spoke."""
 SAME_RATIO = 0.8
@@ -39,7 +42,7 @@ def doubts(segment: Segment | None, speech: Sequence[Span]) -> tuple[Suspicion, 
     found = {
         Suspicion.REPETITION: repeats(segment),
         Suspicion.LOW_PROBABILITY: improbable(segment),
-        Suspicion.TOO_FAST: too_fast(segment.words),
+        Suspicion.TOO_FAST: too_fast(segment.words, segment.language),
         Suspicion.NO_SPEECH_DETECTED: strays(segment.words, speech),
     }
     return tuple(flag for flag, is_so in found.items() if is_so)
@@ -59,8 +62,14 @@ def same_words(one: Segment | None, other: Segment | None) -> bool:
 
 
 def compression_ratio(text: str) -> float:
-    """Bytes of the text over bytes of it compressed: 1 to 2 for speech, high where it repeats itself."""
+    """Bytes of the text over bytes of it compressed: 1 to 2 for speech, high where it repeats itself.
+
+    Letters that take several bytes count as one each: they begin alike, and any Thai would seem to repeat itself.
+    """
     data = text.encode()
+    if len(data) > 1.5 * len(text):
+        letters = {letter: number for number, letter in enumerate(dict.fromkeys(text))}
+        data = bytes(letters[letter] % 256 for letter in text)
     return len(data) / len(zlib.compress(data))
 
 
@@ -80,11 +89,10 @@ def improbable(segment: Segment) -> bool:
     return bool(segment.words) and total / len(segment.words) < LOW_WORD_PROBABILITY
 
 
-def too_fast(words: Sequence[Word]) -> bool:
+def too_fast(words: Sequence[Word], language: str | None = None) -> bool:
     """Whether somewhere more words stand than can be spoken: invented, or timed wrongly."""
-    return any(
-        words[at + FAST_WORDS - 1].end - words[at].start < FAST_SECONDS for at in range(len(words) - FAST_WORDS + 1)
-    )
+    many = FAST_LETTERS if language in UNSPACED_LANGUAGES else FAST_WORDS
+    return any(words[at + many - 1].end - words[at].start < FAST_SECONDS for at in range(len(words) - many + 1))
 
 
 def strays(words: Sequence[Word], speech: Sequence[Span]) -> bool:

@@ -351,7 +351,11 @@ def draft_text(raw: RawTranscript) -> str:
     several = len(raw.channels) > 1
     segments = sorted(
         (
-            (segment.start, channel.channel, join((word.text for word in segment.words), channel.language))
+            (
+                segment.start,
+                channel.channel,
+                join((word.text for word in segment.words), segment.language or channel.language),
+            )
             for channel in raw.channels
             for segment in channel.segments
         ),

@@ -42,7 +42,7 @@ from caseprep_pipelines.speech.features import on_device
 from caseprep_pipelines.speech.flags import compression_ratio
 from caseprep_pipelines.speech.languages import LANGUAGE_SECONDS, likeliest
 from caseprep_pipelines.speech.transcriber import Clip, Heard, TranscribeOptions
-from caseprep_pipelines.transcript.joining import UNSPACED_LANGUAGES, word_text
+from caseprep_pipelines.transcript.joining import continues, with_their_spaces, word_text
 
 HOTWORD_TOKENS = 223
 """faster-whisper cuts the vocabulary after so many tokens, in the middle of a name if need be."""
@@ -99,7 +99,7 @@ class WhisperTranscriber:
         return {name: version(name) for name in names}
 
     def settings(self, options: TranscribeOptions) -> DecodeSettings:
-        known = tuple(self.engine.supported_languages)
+        known = self._known_languages
         for language in options.languages:
             if language not in known:
                 raise ConfigurationError(
@@ -257,6 +257,14 @@ class WhisperTranscriber:
         return Tokenizer(self.engine.hf_tokenizer, self.engine.model.is_multilingual, "transcribe", language)
 
     @cached_property
+    def _known_languages(self) -> tuple[str, ...]:
+        # faster-whisper names those of the largest model whatever the model
+        languages: list[str] = self.engine.supported_languages
+        if not self.engine.model.is_multilingual:
+            return tuple(languages)
+        return tuple(name for name in languages if self.engine.hf_tokenizer.token_to_id(f"<|{name}|>") is not None)
+
+    @cached_property
     def _suppressed(self) -> list[int]:
         # -1 stands for Whisper's usual list. Timestamps are suppressed as well: should the model say one unasked,
         # faster-whisper would drop what follows it.
@@ -310,14 +318,14 @@ def fitting_hotwords(hotwords: Sequence[str], count_tokens: Any) -> tuple[tuple[
 def to_segment(said: Sequence[Mapping[str, Any]], clip: Span, language: str, full: bool = False) -> Segment | None:
     """faster-whisper's words, timed from the start of the clip, as a segment of the recording; None where none is left.
 
-    Words lie within their clip and in order. What has no space before it belongs to the word before ("well" and
-    "-known"), in languages that have spaces. `full`: the decoder stopped at its limit.
+    Words lie within their clip and in order. What belongs to the word before goes to it: "-known" to "well". `full`:
+    the decoder stopped at its limit.
     """
     words: list[Word] = []
     logarithms: list[float] = []
-    for given in said:
-        text = str(given["word"])
-        if not text.strip():
+    texts = with_their_spaces((str(given["word"]) for given in said), language)
+    for given, text in zip(said, texts, strict=True):
+        if not text:
             continue
         start, end = (
             min(max(round(clip.start + float(given[at]), 3), clip.start), clip.end) for at in ("start", "end")
@@ -325,7 +333,7 @@ def to_segment(said: Sequence[Mapping[str, Any]], clip: Span, language: str, ful
         start = max(start, words[-1].start) if words else start
         probability = round(float(given["probability"]), 4)
         logarithms.append(math.log(max(float(given["probability"]), PROBABILITY_FLOOR)))
-        if words and not text.startswith(" ") and language not in UNSPACED_LANGUAGES:
+        if words and continues(words[-1].text, text, language):
             before = words.pop()
             words.append(
                 Word(

@@ -86,8 +86,11 @@ def _spaced(before: str, after: str, language: str | None, *, written: bool) -> 
     return edge.isalnum() or edge in ("%", "$", "€", "°")
 
 
-def with_their_spaces(pieces: Iterable[str]) -> list[str]:
-    """A recognizer's pieces, one for each, where a piece that is only a space went over to the one after it."""
+def with_their_spaces(pieces: Iterable[str], language: str | None) -> list[str]:
+    """A recognizer's pieces, one for each, those without letters empty. Where words are written without spaces, a piece
+    that is only a space went over to the one after it."""
+    if language not in UNSPACED_LANGUAGES:
+        return [piece if piece.strip() else "" for piece in pieces]
     found: list[str] = []
     space = ""
     for piece in pieces:

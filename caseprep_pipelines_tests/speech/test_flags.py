@@ -6,6 +6,7 @@ from caseprep_pipelines.speech.flags import (
     flag_segment,
     same_words,
 )
+from caseprep_pipelines.transcript.joining import unbreakable
 
 
 def spoken(text: str, start: float = 0.0, each: float = 0.3, probability: float = 0.9) -> tuple[Word, ...]:
@@ -50,6 +51,27 @@ def test_people_repeat_themselves(text: str) -> None:
 def test_improbable_words_are_flagged() -> None:
     assert flags(spoken("I signed it", probability=0.2)) == (Suspicion.LOW_PROBABILITY,)
     assert flags(spoken("I signed it"), log_probability=-1.4) == (Suspicion.LOW_PROBABILITY,)
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        (
+            "th",
+            "วันนี้ศาลได้เริ่มการพิจารณาคดีและพยานได้ให้การว่าในคืนวันที่สี่มีนาคมเขาอยู่ที่บ้านกับน้องสาวและไม่เห็นรถสีแดงที่จอดอยู่หน้าบ้านหลังนั้น"
+            "ทนายความของจำเลยได้ถามพยานว่ารู้จักกับผู้เสียหายหรือไม่พยานตอบว่าไม่เคยรู้จักกันมาก่อน",
+        ),
+        ("zh", "今天法庭开始审理此案，证人作证说三月四日晚上他和妹妹在家，没有看到停在那栋房子前面的红色汽车。"),
+        ("km", "ថ្ងៃនេះតុលាការបានចាប់ផ្តើមជំនុំជម្រះក្តីនេះ ហើយសាក្សីបានផ្តល់សក្ខីកម្ម ថានៅយប់ថ្ងៃទីបួនខែមីនា គាត់នៅផ្ទះជាមួយប្អូនស្រី"),
+    ],
+)
+def test_ordinary_speech_without_spaces_is_not_suspicious(language: str, text: str) -> None:
+    pieces = " ".join(unbreakable(text)) if language != "km" else text
+    said = segment(spoken(pieces, each=0.09 if language != "km" else 1.0))
+    plain = said.model_copy(update={"language": language, "compression_ratio": compression_ratio(text)})
+    assert flag_segment(plain, EVERYWHERE).flags == ()
+    loop = plain.model_copy(update={"compression_ratio": compression_ratio(text[:20] * 15)})
+    assert flag_segment(loop, EVERYWHERE).flags == (Suspicion.REPETITION,)
 
 
 def test_more_words_than_anybody_can_say_are_flagged() -> None:

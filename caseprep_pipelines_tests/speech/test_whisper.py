@@ -26,6 +26,7 @@ from caseprep_pipelines.speech.whisper import (
     load_transcriber,
     to_segment,
 )
+from caseprep_pipelines.transcript.joining import join
 from caseprep_pipelines_tests.speech.conftest import DemoRecording, normalized
 from caseprep_pipelines_tests.spoken import bare
 
@@ -58,6 +59,13 @@ def test_languages_without_spaces_keep_their_words() -> None:
     segment = to_segment(said(("我", 0.1, 0.2), ("们", 0.2, 0.5)), CLIP, "zh")
     assert segment is not None
     assert [word.text for word in segment.words] == ["我", "们"]
+
+
+def test_what_a_language_without_spaces_was_cut_into_comes_out_as_it_was_written() -> None:
+    pieces = ("ผ", "ม", "ช", "ื่", "อ", " John", "ny", " ", "อ", "าย", "ุ", " 2", "5", "ป", "ี")
+    segment = to_segment(said(*((piece, at / 10, at / 10 + 0.1) for at, piece in enumerate(pieces))), CLIP, "th")
+    assert segment is not None
+    assert join((word.text for word in segment.words), "th") == "ผมชื่อ Johnny อายุ 25 ปี"
 
 
 def test_a_clip_without_words_has_no_segment() -> None:
@@ -106,11 +114,12 @@ def test_no_vocabulary_is_cut_in_the_middle_or_lost_unsaid(words: list[str]) -> 
 class Multilingual:
     """As much of a multilingual `WhisperModel` as settings need."""
 
-    supported_languages = ("en", "es")
+    supported_languages = ("en", "es", "yue")
     model = SimpleNamespace(is_multilingual=True, compute_type="int8", device="cpu")
     hf_tokenizer = SimpleNamespace(
         encode=lambda text, add_special_tokens: SimpleNamespace(ids=list(text)),
         get_vocab=lambda with_added_tokens: {},
+        token_to_id={"<|en|>": 1, "<|es|>": 2}.get,
     )
 
 

@@ -65,14 +65,14 @@ def test_no_letter_is_lost_or_moved_and_no_space_doubled(words, language):
     text = join([word_text(word, language) for word in words], language)
     assert "".join(text.split()) == "".join("".join(words).split())
     if language in UNSPACED_LANGUAGES:
-        assert "  " not in text
+        assert "  " not in text or any("  " in word.strip() for word in words)
         assert text == text.strip()
 
 
 @pytest.mark.parametrize(
     ("language", "pieces", "words"),
     [
-        ("en", [" well", "-known", " man"], ["well-known", "man"]),
+        ("en", [" well", "-known", " ", ",", " man"], ["well-known,", "man"]),
         ("th", ["ส", "วั", "ส", "ดี", " John", "ny", " 2", "5", "ปี"], ["ส", "วั", "ส", "ดี", " Johnny", " 25", "ปี"]),
         ("th", ["เ", "ก", "่", "า"], ["เก่า"]),
         ("th", ["บ", "าท", " ", "", "วั", "น", " "], ["บาท", " วั", "น"]),
@@ -83,8 +83,9 @@ def test_no_letter_is_lost_or_moved_and_no_space_doubled(words, language):
 )
 def test_pieces_of_a_recognizer_become_words(language, pieces, words):
     made = []
-    assert len(with_their_spaces(pieces)) == len(pieces)
-    for piece in filter(None, with_their_spaces(pieces)):
+    spaced = with_their_spaces(pieces, language)
+    assert len(spaced) == len(pieces)
+    for piece in filter(None, spaced):
         if made and continues(made[-1], piece, language):
             made[-1] += piece.strip()
         else:
