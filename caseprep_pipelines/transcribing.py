@@ -156,7 +156,9 @@ def _run_inputs(settings: Settings, inputs: Sequence[Input], out: Path, reporter
     # both are looked up and compared with their digests before any work, so that a wrong one costs nobody an hour
     for model in (pipeline.transcription_model, pipeline.diarization_model):
         checked(model, settings.models_directory)
-    check_languages(filter(None, map(str.strip, (settings.language or "").split(","))), pipeline.transcription_model)
+    check_languages(settings.languages, pipeline.transcription_model)
+    for matter in sorted({given.matter for given in inputs}):
+        check_languages(pipeline.matter(matter).languages, pipeline.transcription_model, f"matter.toml of {matter}: ")
     with reporter:
         keys, unreadable = _register(pipeline, inputs, reporter)
         instance = open_instance(settings.dagster_home)

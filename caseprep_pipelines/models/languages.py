@@ -26,15 +26,13 @@ def known_languages(path: Path) -> frozenset[str]:
     return frozenset(code for code in NAMES if f"<|{code}|>" in tokens)
 
 
-def check_languages(asked: Iterable[str], model: ModelDirectory) -> None:
-    """Raises `ConfigurationError` for the first language that the model does not know."""
+def check_languages(asked: Iterable[str], model: ModelDirectory, asker: str = "") -> None:
+    """Raises `ConfigurationError` for the first language that the model does not know; it begins with `asker`."""
     known = known_languages(model.path)
     for language in asked:
         if known and language not in known:
-            name = model.identity.name
-            raise ConfigurationError(
-                f"The model {name} does not know the language {language!r}; {_remedy(language, known)}"
-            )
+            what = f"the model {model.identity.name} does not know the language {language!r}"
+            raise ConfigurationError(f"{asker}{what}; {_remedy(language, known)}")
 
 
 def _remedy(language: str, known: frozenset[str]) -> str:

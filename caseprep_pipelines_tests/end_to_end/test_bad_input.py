@@ -175,6 +175,18 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     assert len(finished.stderr.strip().splitlines()) == 1
 
 
+def test_a_matter_in_a_language_that_the_model_does_not_know_is_told_before_any_work(tmp_path: Path) -> None:
+    matter = tmp_path / "storage" / "incoming" / "2024-cv-1"
+    matter.mkdir(parents=True)
+    (matter / "matter.toml").write_text('languages = ["en", "th"]')
+    finished = caseprep([*usual(tmp_path), "--matter", "2024-cv-1"], environment(tmp_path))
+    assert finished.returncode == 2
+    assert "matter.toml of 2024-cv-1: the model" in finished.stderr
+    assert "does not know the language 'th'; it knows only 'en'" in finished.stderr
+    assert len(finished.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "out" / "summary.json").exists()
+
+
 def test_an_output_folder_that_cannot_be_written_is_told_before_any_work(tmp_path: Path) -> None:
     locked = tmp_path / "locked"
     locked.mkdir()
