@@ -47,7 +47,12 @@ def read_transcripts(folder: Path) -> list[Hypothesis]:
     """
     if not folder.exists():
         raise ConfigurationError(f"there is no file or folder {str(folder)!r}")
-    products = sorted(folder.rglob(TRANSCRIPT)) if folder.is_dir() else []
+    # the demo keeps its storage in a hidden folder below, with every version
+    products = sorted(
+        path
+        for path in folder.rglob(TRANSCRIPT)
+        if not any(step.startswith(".") for step in path.relative_to(folder).parts)
+    )
     if products:
         inputs = _inputs(folder)
         return [_product(path, inputs) for path in products]

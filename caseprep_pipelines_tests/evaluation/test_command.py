@@ -71,6 +71,15 @@ def test_the_table_shows_speakers_conditions_and_everything_and_files_are_writte
     assert (out / "evaluation.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_hidden_storage_below_the_folder_is_no_second_transcript(tmp_path: Path, transcripts: Path) -> None:
+    product = transcripts / ".caseprep" / "storage" / "derived" / "transcript.json"
+    product.parent.mkdir(parents=True)
+    product.write_bytes(sample_transcript().to_bytes())
+    asked = ["evaluate", references(tmp_path / "refs", "hearing"), "--transcripts", transcripts]
+    finished = caseprep(asked, environment(tmp_path))
+    assert finished.returncode == 0, finished.stderr
+
+
 def test_references_of_other_recordings_are_named_and_the_rest_is_scored(tmp_path: Path, transcripts: Path) -> None:
     folder = references(tmp_path / "refs", "hearing")
     (folder / "hering.txt").write_text("Nothing.")

@@ -15,6 +15,7 @@ from benchmarks._real_fixed import GROUPS, Known, group, known, wanted
 from benchmarks._real_measure import STRETCH, Ours, read_ours, reference_tokens
 from benchmarks._real_ours import transcribe
 from caseprep_pipelines.evaluation.alignment import align, stretches
+from caseprep_pipelines_tests.conftest import starter_models
 
 #: Of the words that the reference has and faster-whisper heard; and what may come on top of the better one's errors, as
 #: a share of the words. int8 differs between processors, which the margins are for.
@@ -25,10 +26,10 @@ FEW = 2
 
 
 @pytest.fixture(scope="module")
-def model(starter_models: Path) -> Path:
+def model() -> Path:
     from caseprep_pipelines.models.directories import resolve_whisper
 
-    return resolve_whisper("starter", starter_models).path
+    return resolve_whisper("starter", starter_models()).path
 
 
 @pytest.fixture(scope="module")
