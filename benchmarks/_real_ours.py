@@ -1,13 +1,12 @@
-"""The product's own words for the recordings: `python -m benchmarks._real_ours CORPUS MODEL OUT [--only NAME]`.
+"""The product's own words for the recordings: `python -m benchmarks._real_ours CORPUS MODEL OUT --diarization DIR`.
 
-Writes `ITEM.json`, each a product `raw_transcript`, and `times.json`: seconds of the whole, loading apart.
+Writes `ITEM.json`, each a product `raw_transcript`, and prints the seconds of the whole, loading apart.
 """
 
 import argparse
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 
 from benchmarks._real_baselines import model_digest
@@ -16,12 +15,16 @@ from benchmarks.short_clips import normalized
 from caseprep_pipelines.models.identity import ModelIdentity
 
 
-def transcribe(items: Sequence[Item], folder: Path, model: Path, out: Path) -> float:
-    """Words of every item, into `out`; returns seconds."""
+def transcribe(items: Sequence[Item], folder: Path, model: Path, diarization: Path | None, out: Path) -> float:
+    """Words of every item, into `out`; returns seconds, loading apart. Without a diarization nobody is asked beside the
+    detector of speech."""
+    from caseprep_pipelines.models.digests import directory_digest
     from caseprep_pipelines.settings import read_settings
+    from caseprep_pipelines.speech.pyannote_diarizer import load_diarizer
     from caseprep_pipelines.speech.transcriber import TranscribeOptions
     from caseprep_pipelines.speech.transcription import Job, transcribe_many
     from caseprep_pipelines.speech.whisper import load_transcriber
+    from caseprep_pipelines.speech.witness import second_witness
 
     out.mkdir(parents=True, exist_ok=True)
     settings = read_settings()
@@ -29,11 +32,19 @@ def transcribe(items: Sequence[Item], folder: Path, model: Path, out: Path) -> f
     whisper = load_transcriber(
         model, identity, device="cpu", beam_size=settings.beam_size, batch_size=settings.batch_size
     )
+    witness = None
+    if diarization is not None:
+        voices = ModelIdentity(name="starter", digest=directory_digest(diarization))
+        diarizer = load_diarizer(diarization, voices, device="cpu")
+        witness = second_witness(lambda: diarizer)
     # as the stage has them where no matter says otherwise
-    asked = {field.name for field in fields(TranscribeOptions)} & {"languages", "preferred_languages"}
-    options = TranscribeOptions(**{name: getattr(settings, name) for name in asked})
+    options = TranscribeOptions(settings.languages, tuple(settings.preferred_languages))
+
+    def job(item: Item) -> Job:
+        return Job(normalized(folder / item.file), folder, whisper, options, witness=witness)
+
     started = time.perf_counter()
-    for outcome in transcribe_many(items, lambda item: Job(normalized(folder / item.file), folder, whisper, options)):
+    for outcome in transcribe_many(items, job):
         if isinstance(outcome.result, Exception):
             raise outcome.result
         (out / f"{outcome.item.name}.json").write_bytes(outcome.result.to_bytes())
@@ -44,10 +55,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks._real_ours", description=__doc__)
     for name in ("corpus", "model", "out"):
         parser.add_argument(name, type=Path)
+    parser.add_argument("--diarization", type=Path, help="speaker model, asked where else speech is")
     parser.add_argument("--only", help="conditions or items whose name begins so")
     given = parser.parse_args()
     items = corpus(given.corpus, called(given.only))
-    seconds = transcribe(items, given.corpus, given.model, given.out)
+    seconds = transcribe(items, given.corpus, given.model, given.diarization, given.out)
     minutes = sum(item.seconds for item in items) / 60
     print(json.dumps({"items": len(items), "minutes": round(minutes, 2), "seconds": round(seconds, 1)}))
 

@@ -57,10 +57,10 @@ import json, sys, tempfile
 from pathlib import Path
 from benchmarks._real_ours import transcribe
 from benchmarks.real_speech import as_item
-model, *paths = sys.argv[1:]
+model, diarization, *paths = sys.argv[1:]
 with tempfile.TemporaryDirectory() as out:
     items = [as_item(Path(path)) for path in paths]
-    seconds = transcribe(items, Path(paths[0]).parent, Path(model), Path(out))
+    seconds = transcribe(items, Path(paths[0]).parent, Path(model), Path(diarization), Path(out))
     said = []
     for item in items:
         (channel,) = json.loads((Path(out) / f"{item.name}.json").read_text())["channels"]
@@ -82,7 +82,7 @@ def run() -> Result:
     with tempfile.TemporaryDirectory() as name, clean_environment(Path(name)) as environment:
         folder = Path(name)
         environment["OMP_NUM_THREADS"] = str(usable_cores())
-        figures |= _words(items, whisper, folder / "ours", environment)
+        figures |= _words(items, whisper, diarization, folder / "ours", environment)
         figures |= _whisperx(items, whisper, folder / "whisperx", environment)
         spoken = [item for item in items if item.condition in SPEAKERS]
         if spoken:
@@ -90,7 +90,7 @@ def run() -> Result:
             ratios |= more_ratios
             figures |= more
         if only is None:
-            more_ratios, more = _speed(items, whisper, folder / "speed", environment)
+            more_ratios, more = _speed(items, whisper, diarization, folder / "speed", environment)
             ratios |= more_ratios
             figures |= more
     return Result(ratios=ratios, figures=figures)
@@ -108,9 +108,12 @@ def _models() -> tuple[Path, Path]:
         raise Unavailable(f"the starter models are not in {directory}: {missing}") from None
 
 
-def _words(items: Sequence[Item], whisper: Path, out: Path, environment: dict[str, str]) -> dict[str, float | str]:
+def _words(
+    items: Sequence[Item], whisper: Path, diarization: Path, out: Path, environment: dict[str, str]
+) -> dict[str, float | str]:
     """Errors, losses and inventions of ours and of faster-whisper's two ways, by condition and in all."""
-    command = [sys.executable, "-m", "benchmarks._real_ours", str(KEPT / "corpus"), str(whisper), str(out)]
+    command = [sys.executable, "-m", "benchmarks._real_ours", str(KEPT / "corpus"), str(whisper), str(out),
+               "--diarization", str(diarization)]  # fmt: skip
     if only := os.environ.get(ONLY):
         command += ["--only", only]
     _output(command, {**environment, large_pages.VARIABLE: large_pages.LARGE})
@@ -226,7 +229,7 @@ def as_item(path: Path) -> Item:
 
 
 def _speed(
-    items: Sequence[Item], whisper: Path, folder: Path, environment: dict[str, str]
+    items: Sequence[Item], whisper: Path, diarization: Path, folder: Path, environment: dict[str, str]
 ) -> tuple[dict[str, float], dict[str, float | str]]:
     """Short clips and a long recording of clean speech, by turns, each in a warm process; a ratio counts only beside
     the words that both got wrong."""
@@ -235,7 +238,7 @@ def _speed(
     figures: dict[str, float | str] = {"short_clips": SHORT_CLIPS, "long_minutes": LONG_MINUTES}
     for what, (files, spoken) in {"short_clips": _short(folder), "long": _long(items, folder)}.items():
         commands = {
-            "ours": [sys.executable, "-c", OURS, str(whisper)],
+            "ours": [sys.executable, "-c", OURS, str(whisper), str(diarization)],
             "batched": [sys.executable, "-c", BATCHED, str(whisper), str(usable_cores()), "5"],
             "batched_greedy": [sys.executable, "-c", BATCHED, str(whisper), str(usable_cores()), "1"],
         }

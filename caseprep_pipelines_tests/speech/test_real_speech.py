@@ -26,14 +26,17 @@ FEW = 2
 
 
 @pytest.fixture(scope="module")
-def model() -> Path:
-    from caseprep_pipelines.models.directories import resolve_whisper
+def models() -> tuple[Path, Path]:
+    from caseprep_pipelines.models.directories import resolve_diarization, resolve_whisper
 
-    return resolve_whisper("starter", starter_models()).path
+    directory = starter_models()
+    return resolve_whisper("starter", directory).path, resolve_diarization("starter", directory).path
 
 
 @pytest.fixture(scope="module")
-def heard(model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[Item, Known, Ours]]]:
+def heard(
+    models: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, list[tuple[Item, Known, Ours]]]:
     """What ours made of the recordings that are at hand, by group."""
     folder = tmp_path_factory.mktemp("real-speech")
     measured = known()[1]
@@ -43,7 +46,7 @@ def heard(model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, li
             items += corpus(folder, lambda recipe, start=start: wanted(recipe) and recipe.name.startswith(start))  # type: ignore[misc]
         except Unavailable:
             continue
-    transcribe(items, folder, model, folder / "ours")
+    transcribe(items, folder, *models, folder / "ours")
     by: dict[str, list[tuple[Item, Known, Ours]]] = {}
     for item in items:
         own = measured[item.name]
@@ -93,7 +96,7 @@ def test_an_interpreted_hearing_comes_out_in_its_languages(
         assert {word["language"] for word in ours.words} == set(item.languages)
 
 
-def test_nothing_is_invented_unmarked_where_nobody_speaks(model: Path, tmp_path: Path) -> None:
+def test_nothing_is_invented_unmarked_where_nobody_speaks(models: tuple[Path, Path], tmp_path: Path) -> None:
     import numpy as np
     import soundfile
 
@@ -102,7 +105,7 @@ def test_nothing_is_invented_unmarked_where_nobody_speaks(model: Path, tmp_path:
         samples = make(20 * RATE, np.random.default_rng(12))
         soundfile.write(tmp_path / f"{name}.wav", samples, RATE)
         items.append(Item(name, "no-speech", (), f"{name}.wav", 20.0, "", (), ()))
-    transcribe(items, tmp_path, model, tmp_path / "ours")
+    transcribe(items, tmp_path, *models, tmp_path / "ours")
     for item in items:
         ours = read_ours(tmp_path / "ours" / f"{item.name}.json")
         assert all(ours.marked(token) for token in ours.tokens()), item.name
