@@ -42,13 +42,21 @@ DEPOSITION: tuple[Line, ...] = (
     ("witness", "No, I did not. My sister took it the following morning."),
     ("examiner", "Were you wearing your glasses that day?"),
     ("witness", "I was not. I only need them for reading."),
-    ("defending counsel", "Let the record reflect that the witness is looking at the police report."),
+    (
+        "defending counsel",
+        "One moment, please. Let the record reflect that the witness is looking at the police report, which we have "
+        "not been shown before today.",
+    ),
     ("examiner", "Did anyone from the insurance company contact you after the accident?"),
     ("witness", "A man called me twice. I told him that I did not want to talk about it."),
     ("examiner", "Why not?"),
     ("witness", "Because I was afraid of losing my job."),
     ("examiner", "Thank you. I have no further questions at this time."),
-    ("defending counsel", "We will reserve our questions for trial."),
+    (
+        "defending counsel",
+        "We will reserve our questions for trial. I would also like a copy of the transcript, with all of the exhibits "
+        "attached.",
+    ),
 )
 JAIL_CALL: tuple[Line, ...] = (
     ("inmate", "Hey, it's me. Did you get my letter?"),
