@@ -4,18 +4,18 @@ What became of a recording stands in `loading`. Rows come back as detached model
 """
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import ColumnElement, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from caseprep_pipelines.catalog.database import Catalog
-from caseprep_pipelines.catalog.tables import CustodyEntry, ObservedObject, Recording, escaped
+from caseprep_pipelines.catalog.tables import CustodyEntry, ObservedObject, OtherName, Recording, escaped
 from caseprep_pipelines.errors import ConfigurationError
 from caseprep_pipelines.storage.keys import partition_key
 
@@ -52,13 +52,16 @@ def register(catalog: Catalog, recordings: Sequence[NewRecording], registered_by
     """Registers recordings in one transaction, in their order; answers in that order, one for each.
 
     A recording that is already there stays as it is, except that one of which nothing was received yet takes the new
-    name and location: the place it was first seen at may be gone. `registered_by` is the way in (`transcribe`,
-    `upload-sensor`, …). Raises `ConfigurationError` for a bad matter id.
+    name and location: the place it was first seen at may be gone. Its other names are noted, so that it is found by
+    each of them. `registered_by` is the way in (`transcribe`, `upload-sensor`, …). Raises `ConfigurationError` for a
+    bad matter id.
     """
     by_partition: dict[str, NewRecording] = {}
     answers = []
+    names: dict[str, set[str]] = {}
     for recording in recordings:
         partition = partition_key(recording.matter, recording.origin_digest)
+        names.setdefault(partition, set()).add(recording.name)
         answers.append(Registered(partition, partition not in by_partition))
         _check_same_origin(partition, by_partition.setdefault(partition, recording).origin_digest, recording)
     if not by_partition:
@@ -74,6 +77,7 @@ def register(catalog: Catalog, recordings: Sequence[NewRecording], registered_by
             recording = by_partition[row.partition]
             _check_same_origin(row.partition, row.origin_digest, recording)
             known.add(row.partition)
+            names[row.partition].add(row.name)
             if (row.name, row.location) != (recording.name, recording.location):
                 received = select(CustodyEntry.partition).where(CustodyEntry.partition == row.partition).exists()
                 session.execute(
@@ -100,7 +104,23 @@ def register(catalog: Catalog, recordings: Sequence[NewRecording], registered_by
         ]
         if rows:
             session.execute(insert(Recording), rows)
+        _note_other_names(session, catalog, {key: some for key, some in names.items() if len(some) > 1})
     return [Registered(answer.partition, answer.new and answer.partition not in known) for answer in answers]
+
+
+def _note_other_names(session: Session, catalog: Catalog, names: Mapping[str, set[str]]) -> None:
+    rows = [
+        {"partition": row.partition, "name_digest": _digest_of_name(name), "name": name}
+        for row in _origins(session, names)
+        for name in sorted(names[row.partition] - {row.name})
+    ]
+    if rows:
+        made = (sqlite if catalog.is_sqlite else postgresql).insert(OtherName)
+        session.execute(made.on_conflict_do_nothing(), rows)
+
+
+def _digest_of_name(name: str) -> str:
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _check_same_origin(partition: str, origin_digest: str, recording: NewRecording) -> None:
@@ -138,17 +158,24 @@ def recordings(catalog: Catalog, partitions: Collection[str]) -> dict[str, Recor
 
 
 def find(catalog: Catalog, wanted: str) -> list[Recording]:
-    """The recordings that a person may mean: by partition key, else by file name, else by file name without regard
-    to case, with or without its extension. A path counts as its last part."""
+    """The recordings that a person may mean: by partition key, else by a name that they were given under, else by such
+    a name without regard to case, with or without its extension. A path counts as its last part."""
     name = PurePosixPath(wanted).name or wanted
-    lower, lower_name = func.lower(Recording.name), escaped(name).lower()
+    lower_name = escaped(name).lower()
     pattern = lower_name.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + ".%"
+
+    def exactly(column: Any) -> ColumnElement[bool]:
+        return cast("ColumnElement[bool]", column.in_([wanted, name]))
+
+    def loosely(column: Any) -> ColumnElement[bool]:
+        lower = func.lower(column)
+        return (lower == lower_name) | lower.like(pattern, escape="\\")
+
+    def named(meant: Callable[[Any], ColumnElement[bool]]) -> ColumnElement[bool]:
+        return meant(Recording.name) | Recording.partition.in_(select(OtherName.partition).where(meant(OtherName.name)))
+
     with catalog.reading() as session:
-        for condition in (
-            Recording.partition == escaped(wanted),
-            Recording.name.in_([wanted, name]),
-            (lower == lower_name) | lower.like(pattern, escape="\\"),
-        ):
+        for condition in (Recording.partition == escaped(wanted), named(exactly), named(loosely)):
             if found := session.scalars(select(Recording).where(condition).order_by(Recording.position)).all():
                 return list(found)
     return []

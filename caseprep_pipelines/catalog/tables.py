@@ -117,6 +117,17 @@ class Recording(Base):
     partition_added_at: Mapped[datetime | None]
 
 
+class OtherName(Base):
+    """A further name under which a recording's bytes were given, so that whoever gave them finds them by it."""
+
+    __tablename__ = "other_names"
+
+    partition: Mapped[str] = mapped_column(ForeignKey("recordings.partition"), primary_key=True)
+    name_digest: Mapped[str] = mapped_column(_Hex, primary_key=True)
+    """SHA-256 of the name: a name can be longer than an index entry may be."""
+    name: Mapped[str] = mapped_column(PathText, index=True)
+
+
 def file_kind() -> ColumnElement[str]:
     """What a recording's name says of its kind of file, `.wav` or `.flac`; nothing where it ends otherwise."""
     ends = [func.substr(Recording.name, func.length(Recording.name) - letters) for letters in (2, 3, 4)]

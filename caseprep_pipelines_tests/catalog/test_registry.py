@@ -98,6 +98,18 @@ def test_a_recording_is_found_by_its_key_and_by_its_name(catalog: Catalog) -> No
         assert names(registry.find(catalog, name)) == [name]
 
 
+def test_a_recording_is_found_by_every_name_that_it_was_given_under(catalog: Catalog) -> None:
+    registry.register(catalog, [recording("first.mp3", content="x"), recording("jones.mp3")], "test")
+    for _ in range(2):
+        registry.register(catalog, [recording(name, content="x") for name in NAMES], "test")
+    registry.register(catalog, [recording("jones.mp3", content="x")], "test")
+    for name in NAMES:
+        assert [row.sha256 for row in registry.find(catalog, name)] == [sha("x")]
+    assert [row.sha256 for row in registry.find(catalog, "PLAIN")] == [sha("x")]
+    assert [row.sha256 for row in registry.find(catalog, "jones.mp3")] == [sha("x"), sha("jones.mp3")]
+    assert len(registry.all_partitions(catalog)) == 2
+
+
 def test_a_recording_is_found_by_what_a_person_remembers(catalog: Catalog) -> None:
     registry.register(catalog, [recording(), recording("smith deposition two.mp3")], "test")
     for wanted in ("Smith Deposition.mp3", "smith deposition", "SMITH DEPOSITION", "/elsewhere/smith deposition.mp3"):

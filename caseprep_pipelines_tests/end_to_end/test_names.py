@@ -54,6 +54,13 @@ def test_the_summary_names_both(summaries: tuple[Path, Any, Any]) -> None:
     assert {entry["first_seen_as"] for entry in (first, smith, exhibit)} == {"monday.wav"}
 
 
+def test_it_is_found_by_each_of_its_names(summaries: tuple[Path, Any, Any]) -> None:
+    out, (first,), _ = summaries
+    for name in ("exhibit 4.wav", "smith.call"):
+        found = caseprep(["status", name, "--json"], environment(out.parent))
+        assert [row["recording"] for row in json.loads(found.stdout)] == [first["recording"]], found.stderr
+
+
 def test_other_bytes_under_a_known_name_are_another_recording(summaries: tuple[Path, Any, Any]) -> None:
     out, (first,), (*_, other) = summaries
     assert other["recording"] != first["recording"]
