@@ -7,6 +7,7 @@ Imports are inside the commands, so that `caseprep --help` answers at once.
 
 import json
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
@@ -48,6 +49,10 @@ def main() -> NoReturn:
     """The command's entry point: turns every error that a user can cause into one line and an exit code."""
     from caseprep_pipelines.errors import ConfigurationError, Fault
 
+    for stream in (sys.stdout, sys.stderr):
+        # a terminal without the letters of a name or a language shows their numbers
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         # what a command raises as `typer.Exit` comes back as a number
         code = app(standalone_mode=False)
