@@ -9,6 +9,7 @@ import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import TextIO
 
 #: A longer line or value is none that anybody means. Nothing longer is held in memory.
@@ -90,13 +91,15 @@ def rows(
 def _judged(
     lines: NumberedLines, first: int, taken: list[str], split: _Split, columns: int, in_one_line: Sequence[object]
 ) -> tuple[int, list[str] | str]:
-    suspects = [at for at, column in zip(split.over_lines, in_one_line, strict=False) if column is not None and at >= 0]
     too_many = any(value.strip() for value in split.values[columns:])
-    opened = split.opened
-    if opened is None and suspects:
-        opened = suspects[0]
-    if opened is None and too_many:
-        opened = next((at for at in split.over_lines if at >= 0), None)
+    # where anything is wrong with the row, the first value that goes on over a line's end should not
+    wrong = too_many or split.opened is not None
+    over_lines = [
+        at
+        for at, column in zip_longest(split.over_lines, in_one_line[: len(split.over_lines)])
+        if at >= 0 and (wrong or column is not None)
+    ]
+    opened = over_lines[0] if over_lines else split.opened
     if opened is None:
         if too_many:
             return first, "more values than columns; put a value that holds the separator into quotes"

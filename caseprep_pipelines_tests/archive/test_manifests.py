@@ -112,6 +112,7 @@ def test_a_quote_that_is_never_closed_hides_no_other_row(tmp_path: Path, rest: i
         # in its own line
         (['"a" 12.wav,m', "b.wav,m"], {2: IN_THE_MIDDLE.format(1)}),
         (['a.wav,m,"he said "yes""', "b.wav,m"], {2: IN_THE_MIDDLE.format(9)}),
+        (['"', "b.wav", '","'], {2: NO_END.format(1)}),
         # more than one
         (['"a.wav', '"b.wav', '"c.wav', "d.wav"], {2: NO_END.format(1), 3: NO_END.format(1), 4: NO_END.format(1)}),
         # none of these
