@@ -36,7 +36,7 @@ VOICES = {
     "it": "it_IT_m_Carlo",
     "ru": "ru_RU_f_IvrvoiceRU",
 }
-VERSION = 1
+VERSION = 2
 """Counted up when the same sources are put together in another way."""
 
 Samples = NDArray[np.float32]
@@ -160,7 +160,7 @@ def recipes() -> Iterator[Recipe]:
     for number in range(1, 6):
         name = f"ami-trn{number:02}"
         yield Recipe(name, "meeting", partial(_unwritten, REAL / "audio" / f"{name}.wav"), spoken=False,
-                     speakers=partial(_rttm, REAL / "ami.rttm", name))  # fmt: skip
+                     speakers=partial(_rttm, REAL / "ami.rttm", name.removeprefix("ami-")))  # fmt: skip
     yield Recipe("call", "call", _call, speakers=lambda: _rttm(_call_folder() / "sample.rttm", "sample"))
     for number in range(3):
         yield Recipe(f"conversation-{number}", "conversation", partial(_talk, [1, number], 160))

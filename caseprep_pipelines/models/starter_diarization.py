@@ -22,7 +22,7 @@ PIPELINE: dict[str, Any] = {
         },
     },
     "params": {
-        "clustering": {"method": "centroid", "min_cluster_size": 6, "threshold": 0.6},
+        "clustering": {"method": "average", "min_cluster_size": 10, "threshold": 0.48},
         "segmentation": {"min_duration_off": 0.0},
     },
 }
