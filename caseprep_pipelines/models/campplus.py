@@ -52,13 +52,15 @@ class FilterBanks(nn.Module):
         self.register_buffer("mel", F.pad(banks, (0, 1)), persistent=False)
 
     def forward(self, samples: torch.Tensor) -> torch.Tensor:
-        frames = samples.unfold(-1, _WINDOW, _HOP)
-        frames = frames - frames.mean(dim=-1, keepdim=True)
-        before = torch.cat([frames[..., :1], frames[..., :-1]], dim=-1)
-        frames = (frames - _PREEMPHASIS * before) * self.window
-        power = torch.fft.rfft(frames, n=_FFT).abs().square()
-        energies: torch.Tensor = (power @ self.mel.T).clamp_min(_FLOOR).log()
-        return energies.transpose(1, 2)
+        # half precision can hold neither the loudest nor the softest band
+        with torch.autocast(samples.device.type, enabled=False):
+            frames = samples.float().unfold(-1, _WINDOW, _HOP)
+            frames = frames - frames.mean(dim=-1, keepdim=True)
+            before = torch.cat([frames[..., :1], frames[..., :-1]], dim=-1)
+            frames = (frames - _PREEMPHASIS * before) * self.window
+            power = torch.fft.rfft(frames, n=_FFT).abs().square()
+            energies: torch.Tensor = (power @ self.mel.T).clamp_min(_FLOOR).log()
+            return energies.transpose(1, 2)
 
 
 class CamPlusPlus(Model):

@@ -50,6 +50,8 @@ def test_the_filter_banks_are_kaldis(network: Any) -> None:
     sound = 0.1 * torch.randn(2, 16_123)
     theirs = torch.stack([fbank(one[None], num_mel_bins=80, dither=0.0) for one in sound])
     assert torch.equal(network.features(sound), theirs.transpose(1, 2))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(network.features(sound), theirs.transpose(1, 2))
 
 
 def test_a_mask_picks_what_the_network_hears(network: Any) -> None:
@@ -83,7 +85,10 @@ def test_stretches_together_say_what_each_says_alone(network: Any) -> None:
     stretches = [features[:, :length] for length in (298, 250, 101, 7, 1, 0)]
     with torch.inference_mode():
         together, alone = network._together(stretches), network.embed(stretches)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            halved = network._together(stretches).float()
     assert torch.allclose(together, alone, atol=1e-4)
+    assert torch.nn.functional.cosine_similarity(halved, alone)[:4].min() > 0.95
 
 
 def test_normalizations_merged_into_convolutions_change_nothing() -> None:
