@@ -82,6 +82,8 @@ def run() -> Result:
     with tempfile.TemporaryDirectory() as name, clean_environment(Path(name)) as environment:
         folder = Path(name)
         environment["OMP_NUM_THREADS"] = str(usable_cores())
+        # which language is spoken is for everybody to find out
+        del environment["CASEPREP_LANGUAGE"]
         figures |= _words(items, whisper, diarization, folder / "ours", environment)
         figures |= _whisperx(items, whisper, folder / "whisperx", environment)
         spoken = [item for item in items if item.condition in SPEAKERS]
@@ -188,14 +190,15 @@ def _speakers(
     for item in items:
         _write_reference(item, references / item.condition)
     files = [str(KEPT / "corpus" / item.file) for item in items]
-    own = {name: value for name, value in environment.items() if name != "CASEPREP_LANGUAGE"}
     started = time.perf_counter()
     _output(
         [tool("caseprep"), "transcribe", *files, "--model", str(whisper), "--diarization", str(diarization),
-         "--out", str(folder / "out"), "--json"], own,
+         "--out", str(folder / "out"), "--json"], environment,
     )  # fmt: skip
     seconds = time.perf_counter() - started
-    said = _output([tool("caseprep"), "evaluate", str(references), "--transcripts", str(folder / "out"), "--json"], own)
+    said = _output(
+        [tool("caseprep"), "evaluate", str(references), "--transcripts", str(folder / "out"), "--json"], environment
+    )
     minutes = sum(item.seconds for item in items) / 60
     figures: dict[str, float | str] = {
         "graph_minutes": round(minutes, 1),
