@@ -61,11 +61,16 @@ class Settings(BaseSettings):
 
     model: str = Field(
         default="large-v3-turbo",
-        description="Whisper model: `demo`, a directory, or a name in the models directory or the local hub cache.",
+        description=(
+            "Whisper model: `starter`, `demo`, a directory, or a name in the models directory or the local hub cache."
+        ),
     )
     diarization: str = Field(
         default="pyannote/speaker-diarization-community-1",
-        description="pyannote pipeline: `demo`, a directory, or a name in the models directory or the local hub cache.",
+        description=(
+            "pyannote pipeline: `starter`, `demo`, a directory, or a name in the models directory or the local hub "
+            "cache."
+        ),
     )
     models_directory: Path = Field(
         default_factory=lambda: user_data_path(APPLICATION) / "models",
