@@ -130,7 +130,13 @@ class VoiceActivity:
             *sorted([*span_frames(bleed), *((_frames(edge), _frames(edge)) for edge in edges)]),
             (frames, frames),
         ]
-        return to_spans(self._between(barriers, clip_seconds), self.seconds)
+        found = self._between(barriers, clip_seconds)
+        if bleed:
+            # what is faint right beside another channel's speech is where that begins or ends, and comes out as "you"
+            own = mask(self._speech_frames, frames) & ~mask(span_frames(bleed), frames)
+            at = {frame for edges in span_frames(bleed) for frame in edges}
+            found = [(a, b) for a, b in found if own[a:b].any() or not at & {a, b}]
+        return to_spans(found, self.seconds)
 
     def parts(self, span: Span, clip_seconds: float) -> tuple[Span, ...]:
         """The same for a stretch alone."""

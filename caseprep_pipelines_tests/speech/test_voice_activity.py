@@ -160,3 +160,14 @@ def test_nobody_speaks_in(sound: str, tmp_path: Path) -> None:
     }[sound]
     soundfile.write(tmp_path / "0.flac", samples, 16_000, subtype="PCM_16")
     assert detect(tmp_path / "0.flac").speech == ()
+
+
+def test_the_fringe_of_another_channels_speech_is_no_clip() -> None:
+    """Between two sentences that this microphone hears from afar there is nothing of its own to recognize."""
+    heard = np.zeros(400, dtype=np.float32)
+    heard[20:100] = heard[112:200] = 0.9
+    heard[100:112] = 0.12  # faint: neither speech nor silence
+    activity = VoiceActivity(400 * FRAME_SECONDS, heard, np.ones(400, dtype=np.float32))
+    far = to_spans([(20, 100), (112, 200)], activity.seconds)
+    assert activity.clips(30.0)
+    assert activity.clips(30.0, far) == ()
