@@ -24,6 +24,7 @@ SPOKEN = [
 ]
 #: faster-whisper with the same model makes 0.3 % of these words otherwise, of a mix of all channels.
 WORD_ERROR_RATE = 0.05
+INVENTED_RATE = 0.01
 SPEAKER_WORD_ERROR_RATE = 0.1
 #: Two strangers on a bad line, and a small model: about a word in five.
 CALL_WORD_ERROR_RATE = 0.35
@@ -46,9 +47,20 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> DemoRun:
     )
 
 
-def heard(demo: DemoRun, name: str) -> list[dict[str, str]]:
-    text = (demo.out / demo.entry(name)["folder"] / "transcript.seglst.json").read_text()
-    return sorted(json.loads(text), key=lambda part: float(part["start_time"]))
+def heard(demo: DemoRun, name: str, *, sure: bool = False) -> list[dict[str, str]]:
+    """What each speaker said, in order of time; if `sure`, without the words that are marked as doubtful."""
+    transcript = json.loads((demo.out / demo.entry(name)["folder"] / "transcript.json").read_text())
+    return [
+        {
+            "speaker": utterance["speaker"],
+            "words": " ".join(
+                word["text"] for word in utterance["words"] if not (sure and "low-probability" in word["flags"])
+            ),
+            "start_time": utterance["start"],
+            "end_time": utterance["end"],
+        }
+        for utterance in transcript["utterances"]
+    ]
 
 
 def spoken(name: str, folder: Path) -> list[dict[str, str]]:
@@ -73,15 +85,22 @@ def test_everything_ends_as_it_should(demo: DemoRun) -> None:
 
 @pytest.mark.parametrize("name", SPOKEN)
 def test_what_was_said_is_what_is_written(demo: DemoRun, name: str, tmp_path: Path) -> None:
-    assert jiwer.wer(words(spoken(name, tmp_path)), words(heard(demo, name))) <= WORD_ERROR_RATE
+    said = words(spoken(name, tmp_path))
+    everything = jiwer.process_words(said, words(heard(demo, name)))
+    assert everything.substitutions + everything.deletions <= WORD_ERROR_RATE * len(said.split())
+    # on four microphones a word that nobody said is heard now and then: it must be marked
+    unmarked = jiwer.process_words(said, words(heard(demo, name, sure=True)))
+    assert unmarked.insertions <= INVENTED_RATE * len(said.split())
 
 
 @pytest.mark.parametrize("name", SPOKEN)
 def test_who_said_it_is_who_said_it(demo: DemoRun, name: str, tmp_path: Path) -> None:
     def session(parts: list[dict[str, str]]) -> meeteval.io.SegLST:
-        return meeteval.io.SegLST([{**part, "session_id": name, "words": plain(part["words"])} for part in parts])
+        return meeteval.io.SegLST(
+            [{**part, "session_id": name, "words": plain(part["words"])} for part in parts if plain(part["words"])]
+        )
 
-    error = meeteval.wer.cpwer(session(spoken(name, tmp_path)), session(heard(demo, name)))[name]
+    error = meeteval.wer.cpwer(session(spoken(name, tmp_path)), session(heard(demo, name, sure=True)))[name]
     assert error.error_rate <= SPEAKER_WORD_ERROR_RATE
 
 
