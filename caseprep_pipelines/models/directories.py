@@ -144,7 +144,8 @@ def _resolve(kind: Kind, name: str, models_directory: Path, hub_cache: Path | No
     shown = _shown(name)
     raise ConfigurationError(
         f"The {'model' if kind == 'whisper' else 'diarization model'} {shown} is not on this machine: fetch it with "
-        f"`caseprep models fetch {shown}`, or point to a model's directory with {_OPTION[kind]}"
+        f"`caseprep models fetch {shown}` (without a name it shows others), or point to a model's directory with "
+        f"{_OPTION[kind]}"
     )
 
 

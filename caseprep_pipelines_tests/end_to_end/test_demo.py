@@ -41,6 +41,11 @@ def test_everything_ends_as_the_manifest_says(demo: DemoRun) -> None:
     assert sorted(entry["status"] for entry in demo.summary) == ["done"] * 5 + ["rejected"] * 2
 
 
+def test_without_the_starter_models_it_says_that_this_is_the_small_demo(demo: DemoRun) -> None:
+    assert "`caseprep models fetch starter` gets them" in demo.stderr
+    assert "small demo" in demo.stderr
+
+
 def test_nothing_tried_to_reach_another_host(demo: DemoRun) -> None:
     assert not demo.network_attempts.exists(), demo.network_attempts.read_text()
 
