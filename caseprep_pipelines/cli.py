@@ -136,6 +136,12 @@ def transcribe(
     formats: Annotated[
         str | None, typer.Option("--format", help="Files to write, separated by commas, such as `txt,srt`.")
     ] = None,
+    accept_truncated: Annotated[
+        bool,
+        typer.Option(
+            "--accept-truncated", help="Work on what is there of recordings that were cut off; transcripts say so."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Transcribe your own recordings and say who spoke when."""
@@ -150,6 +156,7 @@ def transcribe(
         min_speakers=fewest,
         max_speakers=most,
         formats=formats,
+        accept_truncated=accept_truncated or None,
     )
     _finish(transcribing.run(settings, paths, matter, out, _reporter(as_json)), out, as_json)
 

@@ -26,6 +26,8 @@ class Matter(Part):
     max_speakers: int | None = Field(default=None, ge=1)
     rush: bool = False
     """Its recordings go before everybody else's, and before the archive."""
+    accept_truncated: bool = False
+    """Recordings that were cut off are worked on as far as they go, and their transcripts say so."""
     privileged: bool = False
     """Recordings of a privileged matter are registered and kept, but rejected before anything listens to them."""
 

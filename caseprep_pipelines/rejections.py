@@ -18,6 +18,7 @@ class Reason(StrEnum):
     TRUNCATED = "truncated"
     NO_AUDIO_STREAM = "no-audio-stream"
     UNSUPPORTED_CODEC = "unsupported-codec"
+    ENCRYPTED = "encrypted"
     NO_AUDIO = "no-audio"
     CORRUPT = "corrupt"
     TOO_LARGE = "too-large"
@@ -32,9 +33,11 @@ class Reason(StrEnum):
 REMEDIES: dict[Reason, str] = {
     Reason.EMPTY: "The file holds no bytes; ask for it again.",
     Reason.NOT_MEDIA: "The file is no audio or video that can be recognised; check that it was exported as one.",
-    Reason.TRUNCATED: "The file ends before its audio does; copy or export it again.",
+    Reason.TRUNCATED: "The file ends before its audio does; copy or export it again, or take what is there with "
+    "--accept-truncated.",
     Reason.NO_AUDIO_STREAM: "The file has no audio track; ask for the version with sound.",
     Reason.UNSUPPORTED_CODEC: "The audio's format cannot be decoded; export it as WAV or MP3 with the vendor's player.",
+    Reason.ENCRYPTED: "The audio is encrypted; export it without protection, with the program or the key it came with.",
     Reason.NO_AUDIO: "The audio track holds no samples; export the recording again.",
     Reason.CORRUPT: "The audio cannot be decoded; ask for another copy.",
     Reason.TOO_LARGE: "The file is larger than CASEPREP_MAX_RECORDING_BYTES allows; raise it or split the file.",

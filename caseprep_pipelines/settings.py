@@ -128,6 +128,11 @@ class Settings(BaseSettings):
     )
     max_recording_bytes: int = Field(default=200 * 10**9, ge=1, description="Larger files are rejected as `too-large`.")
     max_recording_hours: float = Field(default=26.0, gt=0, description="Longer recordings are rejected as `too-long`.")
+    accept_truncated: bool = Field(
+        default=False,
+        description="Whether recordings that were cut off are worked on as far as they go, their transcripts saying "
+        "so, instead of being rejected as `truncated`; a matter's `accept_truncated` says it for that matter.",
+    )
     scanner_command: str | None = Field(
         default=None,
         description="Command that inspects each original before anything reads it, with the file's path appended; "

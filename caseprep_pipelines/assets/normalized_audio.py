@@ -5,9 +5,6 @@ from caseprep_pipelines.assets.stage import Made, Recording, Stage
 from caseprep_pipelines.audio.documents import NormalizedAudio, SourceRecording
 from caseprep_pipelines.checks.outcome import Outcome
 
-#: How far the audio may be from what the container declares before a person should look, in seconds.
-DURATION_PARITY_SECONDS = 0.5
-
 
 def make(recording: Recording) -> Made:
     from caseprep_pipelines.audio.normalize import normalize
@@ -19,7 +16,7 @@ def make(recording: Recording) -> Made:
         local_original(recording, source),
         source,
         folder,
-        limits(recording.settings),
+        limits(recording.settings, recording.matter(source.matter)),
         recording.progress(source.duration_seconds or 0.0),
     )
     loudest = max((c.loudness_lufs for c in audio.channels if c.loudness_lufs is not None), default=None)
@@ -34,22 +31,25 @@ def make(recording: Recording) -> Made:
             "clock_resets": audio.clock_resets,
             "trimmed_seconds": audio.trimmed_seconds,
             "undecoded_streams": len(audio.undecoded_streams),
+            **({"findings": ", ".join(finding.kind for finding in audio.findings)} if audio.findings else {}),
             "most_clipped_ratio": max(c.clipped_ratio for c in audio.channels),
             "most_silent_ratio": max(c.silence_ratio for c in audio.channels),
             **({"loudness_lufs": loudest} if loudest is not None else {}),
         },
-        outcomes=(duration_parity(audio),),
+        outcomes=(sound_complete(audio),),
+        notes=tuple(finding.sentence for finding in audio.findings),
         audio_seconds=audio.duration_seconds,
     )
 
 
-def duration_parity(audio: NormalizedAudio) -> Outcome:
-    """Whether the decoded audio is as long as the container said; passes where it said nothing."""
+def sound_complete(audio: NormalizedAudio) -> Outcome:
+    """Whether what was decoded is what the file states in every way; what is explained passes."""
+    amiss = [finding for finding in audio.findings if not finding.explained]
     declared = audio.container_duration_seconds
-    difference = 0.0 if declared is None else audio.duration_seconds - declared
-    return Outcome(
-        "duration_parity", abs(difference) <= DURATION_PARITY_SECONDS, {"difference_seconds": round(difference, 3)}
-    )
+    figures: dict[str, float | str] = {"findings": ", ".join(finding.kind for finding in audio.findings)}
+    if declared is not None:
+        figures["difference_seconds"] = round(audio.duration_seconds - declared, 3)
+    return Outcome("sound_complete", not amiss, figures)
 
 
 STAGE = Stage(
@@ -63,5 +63,12 @@ STAGE = Stage(
     kinds=frozenset({"flac", "json", "python"}),
     batch=100,
     in_children=True,
-    checks=(("duration_parity", "The decoded audio is as long as its container declares, within half a second."),),
+    checks=(
+        (
+            "sound_complete",
+            "All sound that the file states, or that its bytes imply, was decoded, within half a second.",
+        ),
+    ),
+    matter_fields=("accept_truncated",),
+    revision=2,
 )

@@ -15,6 +15,7 @@ from caseprep_pipelines.audio.limits import Limits
 from caseprep_pipelines.audio.register import Digests, register
 from caseprep_pipelines.custody.chain import Receipt, append
 from caseprep_pipelines.errors import ConfigurationError, Fault
+from caseprep_pipelines.matters import Matter
 from caseprep_pipelines.rejections import Reason, RejectedRecording
 from caseprep_pipelines.settings import Settings
 from caseprep_pipelines.storage.objects import MissingObject, ObjectStore, open_store
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     from caseprep_pipelines.catalog.tables import Recording as Registered
 
 
-def limits(settings: Settings) -> Limits:
+def limits(settings: Settings, matter: Matter) -> Limits:
     return Limits(
+        accept_truncated=settings.accept_truncated or matter.accept_truncated,
         max_recording_bytes=settings.max_recording_bytes,
         max_recording_hours=settings.max_recording_hours,
         decode_memory_bytes=settings.decode_memory_bytes,
@@ -46,7 +48,8 @@ def make(recording: Recording) -> Made:
     entry = registry.recording(pipeline.catalog, partition)
     if entry is None:
         raise ConfigurationError(f"{partition} is a partition that the registry does not know; register the recording")
-    if recording.matter(entry.matter).privileged:
+    matter = recording.matter(entry.matter)
+    if matter.privileged:
         raise RejectedRecording(Reason.PRIVILEGED)
 
     name = None if _locked(recording, entry.location) else original_name(partition, entry.name)
@@ -66,7 +69,7 @@ def make(recording: Recording) -> Made:
         matter=entry.matter,
         original=name,
         origin=_origin(entry),
-        limits=limits(recording.settings),
+        limits=limits(recording.settings, matter),
         scanner_command=recording.settings.scanner_command,
         copy_to=copy,
         received=received,
@@ -186,5 +189,6 @@ STAGE = Stage(
     kinds=frozenset({"json", "python"}),
     batch=200,
     in_children=True,
-    matter_fields=("privileged",),
+    matter_fields=("privileged", "accept_truncated"),
+    revision=2,
 )

@@ -94,6 +94,9 @@ class Made:
     time than the recording's wall time, `gpu_seconds`."""
     links: Mapping[str, str] = field(default_factory=dict)
     """Files of the product that a person may want to open, by label."""
+    notes: tuple[str, ...] = ()
+    """What people must hear of it beside its result, a sentence each: figures, never text or names. `status` and the
+    closing table show it."""
     models: Mapping[str, str] = field(default_factory=dict)
     """Digests of the models that made it, by use: into custody."""
 
@@ -337,6 +340,7 @@ class _Attempt:
             inputs=recording.inputs,
             rejected=rejected is not None,
             run_id=run_id,
+            notes=made.notes,
             record={**record, "snr_db": made.metadata.get("snr_db")},
         )
         metadata: dict[str, Any] = {"version": version.version, **made.metadata}

@@ -28,6 +28,9 @@ from typing import Any
 #: Processor seconds that every task may use, however short the recording.
 MIN_CPU_SECONDS = 120
 
+#: A slow machine searches a file as fast as that.
+_SEARCHED_BYTES_A_SECOND = 10**8
+
 _PR_SET_PDEATHSIG = 1
 
 
@@ -96,16 +99,28 @@ def _work(request: dict[str, Any], server: int, talk: int, recording: int) -> No
 
 def _answer(request: dict[str, Any], recording: int, say: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     from caseprep_pipelines.audio.decode import decode
-    from caseprep_pipelines.audio.media import UnfitError, describe, open_media
+    from caseprep_pipelines.audio.media import UnfitError, probe
+    from caseprep_pipelines.audio.pieces import pieces
+    from caseprep_pipelines.audio.views import View
 
     try:
-        _limit(request["memory_bytes"])
-        container = open_media(recording)
-        description = describe(container, recording, request["max_seconds"])
+        view = View(recording)
+        # looking for what the file is made of reads it whole
+        _limit(request["memory_bytes"], MIN_CPU_SECONDS + view.size / _SEARCHED_BYTES_A_SECOND)
+        found = pieces(view)
+        description = probe(found, request["max_seconds"], accept_truncated=request["accept_truncated"])
         if request["task"] == "probe":
             return {"done": description}
         progress = _progress(request["speed_floor"], say)
-        return {"done": decode(container, Path(request["folder"]), request["max_seconds"], progress)}
+        return {
+            "done": decode(
+                found,
+                Path(request["folder"]),
+                request["max_seconds"],
+                progress,
+                accept_truncated=request["accept_truncated"],
+            )
+        }
     except UnfitError as error:
         return {"unfit": [error.reason, error.detail]}
     except MemoryError:
@@ -124,15 +139,16 @@ def _describe_fault(error: Exception) -> str:
 
 
 def _progress(speed_floor: float, say: Callable[[dict[str, Any]], None]) -> Callable[[float], None]:
-    """Reports at most four times a second, and grants processor time for the audio done."""
+    """Reports at most four times a second, and grants processor time for the audio done, besides what it found."""
     last = 0.0
+    granted, _ = resource.getrlimit(resource.RLIMIT_CPU)
 
     def report(seconds: float) -> None:
         nonlocal last
         now = time.monotonic()
         if now - last >= 0.25:
             last = now
-            _limit_cpu(max(MIN_CPU_SECONDS, seconds / speed_floor))
+            _limit_cpu(max(granted, seconds / speed_floor))
             say({"progress": seconds})
 
     return report
@@ -143,8 +159,8 @@ def _speaker(talk: int) -> Callable[[dict[str, Any]], None]:
     return lambda message: asker.sendall(json.dumps(message).encode() + b"\n")
 
 
-def _limit(memory_bytes: int) -> None:
-    _limit_cpu(MIN_CPU_SECONDS)
+def _limit(memory_bytes: int, cpu_seconds: float) -> None:
+    _limit_cpu(cpu_seconds)
     # a core file would hold the recording
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from caseprep_pipelines.audio.findings import EXPLAINED, MISSING, sentence
 from caseprep_pipelines.storage.document import Document, Part
 
 
@@ -83,6 +84,32 @@ class ChannelAudio(Part):
     """Index of the channel that this one repeats (dual mono); such a channel is kept but not transcribed."""
 
 
+class Finding(Part):
+    """Something amiss with the sound; `audio.findings` says in words what the kinds mean. Seconds."""
+
+    kind: str
+    by: str | None = None
+    """What states the length, after "its": `header`, `data chunk`."""
+    stated: float | None = None
+    held: float | None = None
+    seconds: float | None = None
+    count: int | None = None
+
+    @property
+    def sentence(self) -> str:
+        return sentence(**self.model_dump())
+
+    @property
+    def explained(self) -> bool:
+        """Whether all sound is there all the same."""
+        return self.kind in EXPLAINED
+
+    @property
+    def missing(self) -> bool:
+        """Whether sound of the original is not in the product."""
+        return self.kind in MISSING
+
+
 class NormalizedAudio(Document):
     """Every channel of a recording as FLAC beside this document."""
 
@@ -104,6 +131,8 @@ class NormalizedAudio(Document):
     """Times that the timestamps started anew or leapt out of the recording; the audio then simply goes on."""
     undecoded_streams: tuple[int, ...] = ()
     """Audio streams beside the ones here that no decoder knows."""
+    findings: tuple[Finding, ...] = ()
+    """What is amiss, the worst first: what was decoded differs from a length that the file states, or was lost."""
     libraries: dict[str, str]
 
     @property

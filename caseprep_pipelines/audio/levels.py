@@ -34,6 +34,8 @@ class Levels:
         import av
 
         self.samples = 0
+        self._metered = 0
+        self._sounded = False
         self._peak = 0.0
         self._energy = 0.0
         self._frames = 0
@@ -47,7 +49,11 @@ class Levels:
         self._source = source
 
     def add(self, block: "Samples") -> None:
-        self._meter(block)
+        sounds = bool(block.any())
+        # the meter's gate passes no silence, on which its filters, ringing ever more faintly, spend most of their time
+        if sounds or self._sounded:
+            self._meter(block)
+        self._sounded = sounds
         self.samples += len(block)
         self._peak = max(self._peak, float(block.max()), -float(block.min()))
         whole = len(block) // FRAME * FRAME
@@ -75,7 +81,8 @@ class Levels:
 
         frame = av.AudioFrame.from_ndarray(block[None, :], format="flt", layout="mono")
         frame.sample_rate = SAMPLE_RATE
-        frame.pts = self.samples
+        frame.pts = self._metered
+        self._metered += len(block)
         self._source.push(frame)
         last = None
         while True:

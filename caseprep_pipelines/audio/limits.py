@@ -13,6 +13,8 @@ class Limits:
     """Memory that a child process may take beyond what it has loaded before it opens the recording."""
     decode_speed_floor: float = 2.0
     """Decoding may use one second of processor time for this many seconds of audio, and never less than two minutes."""
+    accept_truncated: bool = False
+    """Whether a recording that was cut off is worked on as far as it goes."""
 
     @property
     def max_seconds(self) -> float:

@@ -6,8 +6,14 @@ scripts, image sequences and capture devices are not among them. Video decoders 
 """
 
 import os
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from caseprep_pipelines.audio.encryption import encrypted, scrambled
+from caseprep_pipelines.audio.pieces import Piece
+from caseprep_pipelines.audio.stated_lengths import Stated, mp4_boxes
+from caseprep_pipelines.audio.views import View
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
@@ -25,12 +31,8 @@ STATED_LENGTH = frozenset(
     "aiff,ape,asf,asf_o,au,avi,caf,flac,flv,gxf,matroska,mov,mxf,nistsphere,tak,tta,w64,wav,wv,xwma".split(",")  # noqa: SIM905
 )
 
-#: See `is_truncated`.
-MIN_DELIVERED = 0.9
-MISSING_SECONDS = 2.0
-
-#: From here on the size in a WAV header means that it was not known when the header was written.
-_NO_LENGTH = 0x7FFF_0000
+#: Containers in which each stream states a length of its own.
+_STREAMS_STATE_LENGTH = frozenset({"avi", "mxf", "gxf"})
 
 #: How far the second attempt reads to find sound, in bytes and microseconds.
 _PATIENCE = {"probesize": "50000000", "analyzeduration": "120000000"}
@@ -52,21 +54,20 @@ class UnfitError(Exception):
         self.detail = detail
 
 
-def open_media(descriptor: int) -> "InputContainer":
-    """Opens the file; raises `UnfitError` (not-media, truncated, corrupt) where FFmpeg cannot."""
-    container = _open(descriptor, {})
+def open_media(view: View) -> "InputContainer":
+    """Opens the file, or a piece of it; raises `UnfitError` (not-media, truncated, corrupt) where FFmpeg cannot."""
+    container = _open(view, {})
     if all(_known(stream) for stream in container.streams.audio) and container.streams.audio:
         return container
     # transport and programme streams announce nothing: sound that sets in late is found only by reading further
     container.close()
-    return _open(descriptor, _PATIENCE)
+    return _open(view, _PATIENCE)
 
 
-def _open(descriptor: int, more: dict[str, str]) -> "InputContainer":
+def _open(view: View, more: dict[str, str]) -> "InputContainer":
     import av
 
     options = {
-        "fd": str(descriptor),
         "protocol_whitelist": "fd",
         "format_whitelist": CONTAINERS,
         "codec_whitelist": ",".join(_audio_decoders()),
@@ -74,13 +75,17 @@ def _open(descriptor: int, more: dict[str, str]) -> "InputContainer":
         "max_size": "65536",
         **more,
     }
-    os.lseek(descriptor, 0, os.SEEK_SET)
     try:
-        return av.open("fd:", options=options, metadata_errors="replace")
+        if view.whole and isinstance(view.source, int):
+            os.lseek(view.source, 0, os.SEEK_SET)
+            return av.open("fd:", options={"fd": str(view.source), **options}, metadata_errors="replace")
+        view.seek(0)
+        # PyAV's types know of files by name only
+        return cast("InputContainer", av.open(view, options=options, metadata_errors="replace", buffer_size=1 << 18))
     except MemoryError:
         raise
     except (av.error.FFmpegError, OSError) as error:
-        raise _why_not_opened(descriptor) from error
+        raise _why_not_opened(view) from error
 
 
 def _known(stream: "AudioStream") -> bool:
@@ -93,7 +98,35 @@ def usable_streams(container: "InputContainer") -> list["AudioStream"]:
     return [stream for stream in container.streams.audio if stream.codec_context is not None and _known(stream)]
 
 
-def describe(container: "InputContainer", descriptor: int, max_seconds: float) -> dict[str, Any]:
+def probe(pieces: Sequence[Piece], max_seconds: float, *, accept_truncated: bool) -> dict[str, Any]:
+    """What the first piece that can be opened declares, with the lengths of all; raises `UnfitError` where none can."""
+    found: dict[str, Any] | None = None
+    refused: UnfitError | None = None
+    scheme = encrypted(pieces[0].view)
+    if scheme is not None:
+        raise UnfitError("encrypted", scheme)
+    for piece in pieces:
+        try:
+            with open_media(piece.view) as container:
+                here = describe(container, piece.view, max_seconds, accept_truncated=accept_truncated)
+        except UnfitError as error:
+            if error.reason == "too-long":
+                raise
+            refused = refused or error
+            continue
+        if found is None:
+            found = here
+        elif found["duration_seconds"] is not None:
+            found["duration_seconds"] += here["duration_seconds"] or 0.0
+            found["has_video"] = found["has_video"] or here["has_video"]
+    if found is None:
+        if scrambled(pieces[0].view):
+            raise UnfitError("encrypted", "a scrambled transport stream")
+        raise refused or UnfitError("not-media")
+    return found
+
+
+def describe(container: "InputContainer", view: View, max_seconds: float, *, accept_truncated: bool) -> dict[str, Any]:
     """What the container declares, as `Probe`'s fields; raises `UnfitError` where nothing can be decoded from it."""
     from av.stream import Disposition
 
@@ -115,16 +148,11 @@ def describe(container: "InputContainer", descriptor: int, max_seconds: float) -
         codecs = ", ".join(stream["codec"] for stream in streams)
         raise UnfitError("unsupported-codec", f"{codecs} in {container.format.name}")
     duration = _duration(container)
-    if container.format.name == "wav":
-        # FFmpeg believes the file's size rather than a WAV header that promises more
-        stated = wav_seconds(descriptor)
-        if stated is not None and duration is not None and is_truncated(stated, duration):
-            raise UnfitError("truncated", f"states {stated:.1f} s and holds {duration:.1f} s")
     if duration is not None and duration > max_seconds:
-        size = os.fstat(descriptor).st_size
-        if size < duration * _LEANEST_BYTES_PER_SECOND:
-            raise UnfitError("truncated", f"declares {duration:.0f} s in {size} bytes")
-        raise UnfitError("too-long", f"{duration / 3600:.1f} h, at most {max_seconds / 3600:.1f} h are allowed")
+        if view.size >= duration * _LEANEST_BYTES_PER_SECOND:
+            raise UnfitError("too-long", f"{duration / 3600:.1f} h, at most {max_seconds / 3600:.1f} h are allowed")
+        if not accept_truncated:
+            raise UnfitError("truncated", f"declares {duration:.0f} s in {view.size} bytes")
     return {
         "container": container.format.name,
         "duration_seconds": duration,
@@ -133,31 +161,32 @@ def describe(container: "InputContainer", descriptor: int, max_seconds: float) -
     }
 
 
-def is_truncated(stated: float, reached: float) -> bool:
-    """Whether a recording is cut off: less than 90 % of the length its header states arrives, and 2 s are missing.
+def declared_lengths(container: "InputContainer") -> list[Stated]:
+    """What the container's header says of its length and of its streams', where FFmpeg does not just estimate it."""
+    name = container.format.name
+    if not set(name.split(",")) & STATED_LENGTH:
+        return []
+    found = []
+    # in WAV FFmpeg counts bytes, by a rate that may be wrong; the chunks are read in `stated_lengths`
+    if name != "wav" and container.duration and container.duration > 0:
+        found.append(Stated("header", container.duration / 1_000_000))
+    usable = usable_streams(container)
+    for index, stream in enumerate(usable):
+        if name.startswith("matroska"):
+            seconds = _of_tag(stream.metadata.get("DURATION", ""))
+        elif name in _STREAMS_STATE_LENGTH:
+            seconds = _seconds(stream, stream.duration)
+        else:
+            continue
+        if seconds and len(usable) > 1:
+            found.append(Stated("track", seconds, stream=index))
+    return found
 
-    Smaller differences are for the duration check and a person: encoders pad, and a length may be rounded.
-    """
-    return reached < MIN_DELIVERED * stated and stated - reached > MISSING_SECONDS
 
-
-def wav_seconds(descriptor: int) -> float | None:
-    """The length that a WAV header states; None where it states none, as recorders do that could not finish it."""
-    size = os.fstat(descriptor).st_size
-    offset, byte_rate = 12, 0
-    while offset + 8 <= size:
-        header = os.pread(descriptor, 24, offset)
-        length = int.from_bytes(header[4:8], "little")
-        if header[:4] == b"fmt ":
-            byte_rate = int.from_bytes(header[16:20], "little")
-        if header[:4] == b"data":
-            return length / byte_rate if byte_rate and 0 < length < _NO_LENGTH else None
-        offset += 8 + length + length % 2
-    return None
-
-
-def states_length(container: "InputContainer") -> bool:
-    return bool(set(container.format.name.split(",")) & STATED_LENGTH)
+def _of_tag(text: str) -> float | None:
+    """Seconds of Matroska's `00:01:02.345000000`."""
+    found = re.fullmatch(r"(\d{1,4}):(\d\d):(\d\d(?:\.\d{1,9})?)", text)
+    return int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3]) if found else None
 
 
 def _duration(container: "InputContainer") -> float | None:
@@ -199,30 +228,16 @@ def _audio_decoders() -> Iterator[str]:
             yield codec.name
 
 
-def _why_not_opened(descriptor: int) -> UnfitError:
-    head = os.pread(descriptor, 16, 0)
-    size = os.fstat(descriptor).st_size
+def _why_not_opened(view: View) -> UnfitError:
+    head, size = view.at(0, 16), view.size
     if head[4:8] in _ATOMS:
-        if not _has_whole_index(descriptor, size):
-            return UnfitError("truncated", "MP4 without its index (moov)")
+        if not _has_whole_index(view):
+            return UnfitError("truncated", "MP4 without its index (moov), without which nothing in it can be read")
         return UnfitError("corrupt", "MP4 that cannot be opened")
     if head.startswith(_SIGNATURES):
         return UnfitError("truncated" if size < 4096 else "corrupt", "the file's header cannot be read")
     return UnfitError("not-media")
 
 
-def _has_whole_index(descriptor: int, size: int) -> bool:
-    offset = 0
-    while offset + 8 <= size:
-        header = os.pread(descriptor, 16, offset)
-        length = int.from_bytes(header[:4], "big")
-        if length == 1:
-            length = int.from_bytes(header[8:16], "big")
-        if length == 0:
-            length = size - offset
-        if length < 8:
-            return False
-        if header[4:8] == b"moov":
-            return offset + length <= size
-        offset += length
-    return False
+def _has_whole_index(view: View) -> bool:
+    return any(box.name == b"moov" and box.end <= view.size for box in mp4_boxes(view))

@@ -70,6 +70,7 @@ def run(
         "max_seconds": limits.max_seconds,
         "memory_bytes": limits.decode_memory_bytes,
         "speed_floor": limits.decode_speed_floor,
+        "accept_truncated": limits.accept_truncated,
     }
     try:
         server = _take()

@@ -35,6 +35,8 @@ class Product:
     inputs: Mapping[str, str]
     rejected: bool
     at: datetime
+    notes: tuple[str, ...] = ()
+    """What people must hear of it, a sentence each."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ def record_product(
     inputs: Mapping[str, str],
     rejected: bool,
     run_id: str,
+    notes: Collection[str] = (),
     record: Mapping[str, Any] | None = None,
 ) -> None:
     """Enters a product that was durably written, and forgets the stage's faults.
@@ -74,6 +77,7 @@ def record_product(
                 code_version=code_version,
                 inputs=json.dumps(dict(inputs), sort_keys=True),
                 rejected=rejected,
+                notes="\n".join(notes),
                 run_id=run_id,
                 at=datetime.now(UTC),
             )
@@ -119,15 +123,15 @@ def products(catalog: Catalog, partitions: Collection[str]) -> dict[str, dict[st
     # columns, because 700,000 models take minutes
     columns = (
         StageProduct.partition, StageProduct.stage, StageProduct.version, StageProduct.digest,
-        StageProduct.code_version, StageProduct.inputs, StageProduct.rejected, StageProduct.at,
+        StageProduct.code_version, StageProduct.inputs, StageProduct.rejected, StageProduct.at, StageProduct.notes,
     )  # fmt: skip
     with catalog.reading() as session:
         for page in _pages(partitions):
-            for partition, stage, version, digest, code_version, inputs, rejected, at in session.execute(
+            for partition, stage, version, digest, code_version, inputs, rejected, at, notes in session.execute(
                 select(*columns).where(StageProduct.partition.in_(page))
             ):
                 found.setdefault(partition, {})[stage] = Product(
-                    version, digest, code_version, json.loads(inputs), rejected, at
+                    version, digest, code_version, json.loads(inputs), rejected, at, tuple(notes.splitlines())
                 )
     return found
 

@@ -237,6 +237,8 @@ class StageProduct(Base):
     inputs: Mapped[str] = mapped_column(Text)
     """Digests by asset, as JSON."""
     rejected: Mapped[bool]
+    notes: Mapped[str] = mapped_column(Text, server_default=text("''"))
+    """What people must hear of it, a sentence a line."""
     run_id: Mapped[str] = mapped_column(String(64), index=True)
     at: Mapped[datetime]
 

@@ -58,7 +58,11 @@ def assemble(source: SourceRecording, audio: NormalizedAudio, raw: RawTranscript
         matter=source.matter,
         duration_seconds=audio.duration_seconds,
         languages=raw.languages,
-        notices=(MACHINE_DRAFT_NOTICE, *([DEMO_NOTICE] if demo else [])),
+        notices=(
+            MACHINE_DRAFT_NOTICE,
+            *([DEMO_NOTICE] if demo else []),
+            *(finding.sentence for finding in audio.findings if finding.missing),
+        ),
         transcription_model=raw.model,
         diarization_model=turns.model,
         sources=Sources(

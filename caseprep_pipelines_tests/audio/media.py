@@ -1,5 +1,6 @@
 """Recordings made for the tests: tones at known times in the containers and codecs that people send."""
 
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -97,6 +98,12 @@ def _encode(audio: Audio, track: av.AudioStream) -> Sequence[av.Packet]:
         packet.dts += ticks
         kept.append(packet)
     return kept
+
+
+def ogg_page(granule: int, serial: int, body: bytes, flags: int = 0) -> bytes:
+    """A page with one packet; `flags` 2 begins a stream. Its checksum is 0."""
+    table = bytes([255] * (len(body) // 255) + [len(body) % 255])
+    return b"OggS\0" + struct.pack("<BqIIIB", flags, granule, serial, 0, 0, len(table)) + table + body
 
 
 def onsets(samples: Samples, rate: int = 16_000) -> list[float]:

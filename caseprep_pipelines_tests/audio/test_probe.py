@@ -112,15 +112,7 @@ def test_a_codec_that_nothing_decodes(tmp_path: Path) -> None:
 def test_an_mp4_cut_off_before_its_index(tmp_path: Path) -> None:
     path = mux(tmp_path / "x.mp4", Audio(beeps(48_000, 5), 48_000, "aac"))
     os.truncate(path, path.stat().st_size // 2)
-    assert reason(path) == (Reason.TRUNCATED, "MP4 without its index (moov)")
-
-
-def test_a_wav_header_that_promises_hours_over_seconds(tmp_path: Path) -> None:
-    path = wav(tmp_path / "x.wav", tone(500, -20, 5))
-    data = bytearray(path.read_bytes())
-    data[40:44] = (5 * 3600 * 32_000).to_bytes(4, "little")
-    path.write_bytes(data)
-    assert reason(path) == (Reason.TRUNCATED, "states 18000.0 s and holds 5.0 s")
+    assert reason(path) == (Reason.TRUNCATED, "MP4 without its index (moov), without which nothing in it can be read")
 
 
 def test_a_flac_header_that_promises_days_is_truncated_and_not_too_long(tmp_path: Path) -> None:

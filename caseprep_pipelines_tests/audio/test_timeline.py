@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caseprep_pipelines.audio.timeline import MAX_OVERLAP, TOLERANCE, Placement, Timeline
+from caseprep_pipelines.audio.timeline import CONFIRMED, MAX_OVERLAP, TOLERANCE, Patience, Placement, Timeline
 
 FRAME = 0.02
 HORIZON = 36_000.0
@@ -100,3 +100,62 @@ def test_time_never_runs_backwards_and_all_of_it_is_accounted_for(frames: list[t
         silence += placement.silence
         stamp += duration
     assert timeline.position == pytest.approx(given_seconds + silence - timeline.trimmed)
+
+
+def placed(stamps: list[float | None], duration: float = FRAME) -> tuple[Timeline, Patience[int], list[float]]:
+    """Where the frames of these stamps begin."""
+    timeline = Timeline(HORIZON)
+    patience: Patience[int] = Patience(timeline)
+    begins: list[float] = []
+
+    def put(decided) -> None:  # type: ignore[no-untyped-def]
+        for number, time, seconds in decided:
+            assert number == len(begins)
+            timeline.place(time, seconds)
+            begins.append(timeline.position - seconds)
+
+    for number, stamp in enumerate(stamps):
+        put(patience.take(number, stamp, duration))
+    put(patience.end())
+    return timeline, patience, begins
+
+
+def steady(count: int, start: float = 0.0) -> list[float | None]:
+    return [start + number * FRAME for number in range(count)]
+
+
+@given(st.integers(1, 400), st.integers(1, 90), st.floats(-3_000, 30_000).filter(lambda leap: abs(leap) > 0.1))
+def test_stamps_that_leap_and_come_back_change_nothing(before: int, wild: int, leap: float) -> None:
+    stamps = steady(before + wild + 200)
+    for number in range(before, before + wild):
+        stamps[number] += leap  # type: ignore[operator]
+    timeline, patience, begins = placed(stamps)
+    assert begins == pytest.approx(steady(len(stamps)), abs=0.05)
+    assert timeline.gaps == []
+    assert patience.wild <= 2
+
+
+@given(st.integers(1, 300), st.floats(1, 30_000))
+def test_a_break_that_lasts_is_one(before: int, leap: float) -> None:
+    enough = round(CONFIRMED / FRAME) + 2
+    timeline, patience, begins = placed([*steady(before), *steady(enough, before * FRAME + leap)])
+    assert patience.wild == 0
+    assert timeline.position == pytest.approx((before + enough) * FRAME + leap)
+    assert begins[before] == pytest.approx(before * FRAME + leap)
+
+
+@given(st.lists(st.one_of(st.none(), st.floats(-100, 100)), max_size=120))
+def test_whatever_the_stamps_every_frame_comes_out_once_and_in_order(stamps: list[float | None]) -> None:
+    _, _, begins = placed(stamps, 0.1)
+    assert len(begins) == len(stamps)
+
+
+def test_a_short_rest_after_a_break_is_believed() -> None:
+    timeline, _, _ = placed([*steady(100), *steady(3, 100.0)])
+    assert timeline.position == pytest.approx(100.06)
+
+
+def test_a_last_frame_alone_is_not() -> None:
+    timeline, patience, _ = placed([*steady(100), 3_600.0])
+    assert timeline.position == pytest.approx(2.02)
+    assert patience.wild == 1
