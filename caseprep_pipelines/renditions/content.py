@@ -90,6 +90,11 @@ def notices(transcript: Transcript) -> tuple[str, ...]:
     return tuple(dict.fromkeys((MACHINE_DRAFT_NOTICE, *demo, *map(clean, transcript.notices))))
 
 
+def own_notices(transcript: Transcript) -> tuple[str, ...]:
+    """What the transcript says of this recording alone: sound that is missing. For formats without room for all."""
+    return tuple(notice for notice in notices(transcript) if notice not in (MACHINE_DRAFT_NOTICE, DEMO_NOTICE))
+
+
 def milliseconds(seconds: float) -> int:
     """The nearest millisecond, never negative."""
     return max(0, round(seconds * 1000))

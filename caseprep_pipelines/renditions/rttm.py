@@ -4,13 +4,17 @@ Columns as in NIST's Rich Transcription evaluation plan (RT-09, appendix A): typ
 two unused, speaker, confidence, one unused. Written by hand: pyannote.core would bring the `speech` extra along.
 """
 
-from caseprep_pipelines.renditions.content import Inputs, milliseconds, speaker_id, token
+from caseprep_pipelines.renditions.content import Inputs, milliseconds, own_notices, speaker_id, token
 from caseprep_pipelines.speech.documents import SpeakerTurns
 
 
 def rendition(inputs: Inputs) -> str:
-    """The turns of the stage `speaker_turns`."""
-    return turns_rttm(inputs.turns)
+    """The turns of the stage `speaker_turns`, and what is missing after them as stretches that nobody may score."""
+    return turns_rttm(inputs.turns) + "".join(
+        f"NOSCORE {token(inputs.turns.partition)} 1 {milliseconds(inputs.turns.duration_seconds) / 1000:.3f} 0.000 "
+        f"{token(notice)} <NA> <NA> <NA> <NA>\n"
+        for notice in own_notices(inputs.transcript)
+    )
 
 
 def turns_rttm(turns: SpeakerTurns) -> str:

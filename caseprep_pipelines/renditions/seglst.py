@@ -2,11 +2,20 @@
 
 import json
 
-from caseprep_pipelines.renditions.content import Inputs, milliseconds, speaker_id, spoken, spoken_text
+from caseprep_pipelines.renditions.content import (
+    Inputs,
+    milliseconds,
+    own_notices,
+    speaker_id,
+    spoken,
+    spoken_text,
+)
 
 
 def transcript_seglst(inputs: Inputs) -> str:
     """A JSON array in the order of the utterances; seconds; utterances without visible words have no segment."""
+    # readers of the format keep keys that they do not know
+    said = {"notices": own} if (own := own_notices(inputs.transcript)) else {}
     segments = []
     for utterance in inputs.transcript.utterances:
         words = list(spoken(utterance))
@@ -23,6 +32,7 @@ def transcript_seglst(inputs: Inputs) -> str:
                 "end_time": end / 1000,
                 "words": spoken_text(inputs.transcript, utterance),
                 **({"language": utterance.language} if utterance.language else {}),
+                **said,
             }
         )
     return json.dumps(segments, ensure_ascii=False, indent=2) + "\n"

@@ -18,6 +18,7 @@ from caseprep_pipelines.renditions.content import (
     milliseconds,
     notices,
     other_language_name,
+    own_notices,
     speaker_id,
     spoken,
 )
@@ -29,6 +30,8 @@ LINE_CHARACTERS = 42
 LINES = 2
 LONGEST_SECONDS = 7.0
 CHARACTERS_PER_SECOND = 20.0
+NOTICE_MILLISECONDS = 5000
+"""How long a notice about the recording stands at its beginning."""
 PAUSE_SECONDS = 1.5
 """A pause this long starts a new caption: nobody should read what is said seconds later."""
 
@@ -83,6 +86,11 @@ def transcript_srt(inputs: Inputs) -> str:
     import pysubs2
 
     subtitles = pysubs2.SSAFile()
+    for number, notice in enumerate(own_notices(inputs.transcript)):
+        # the format has no comments
+        text = r"\N".join(line.translate(_SRT_SAFE) for line in _wrap(tuple(notice.split())))
+        start = number * NOTICE_MILLISECONDS
+        subtitles.append(pysubs2.SSAEvent(start, start + NOTICE_MILLISECONDS, text=f"[{text}]"))
     utterance = None
     for caption in captions(inputs.transcript):
         continues = caption.utterance == utterance
