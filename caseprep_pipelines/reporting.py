@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from caseprep_pipelines.terminal import clock, shorten
+from caseprep_pipelines.terminal import clock, one_line, shorten
 
 if TYPE_CHECKING:
     from caseprep_pipelines.catalog.progress import Standing
@@ -95,6 +95,7 @@ def _states(pipeline: "Pipeline", rows: list[Any]) -> list[dict[str, Any]]:
                 "matter": row.matter,
                 "status": overall,
                 "reason": rejection.reason if rejection else None,
+                "notes": [note for stage in STAGES if stage.name in done for note in done[stage.name].notes],
                 "remedy": REMEDIES[Reason(rejection.reason)] if rejection else None,
                 "stages": stages,
             }
@@ -111,8 +112,8 @@ def print_recordings(rows: list[dict[str, Any]]) -> None:
         )
         for stage, state in row["stages"].items():
             console.print(f"  {stage:20} {state}", markup=False, highlight=False, soft_wrap=True)
-        if row["remedy"]:
-            console.print(f"  {row['remedy']}", markup=False, highlight=False, soft_wrap=True)
+        for line in [*row["notes"], *([row["remedy"]] if row["remedy"] else [])]:
+            console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
 
 
 def print_status(pipeline: "Pipeline", matter: str | None, only: "Standing | None") -> "dict[Standing, int]":
@@ -143,6 +144,10 @@ def print_status(pipeline: "Pipeline", matter: str | None, only: "Standing | Non
             rows += status(pipeline, matter=matter, only=standing, limit=ROWS - len(rows))
     if rows:
         console.print(_table_of(rows))
+        for row in rows:
+            for note in row["notes"]:
+                line = f"{one_line(row['name'])}: {note}"
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
     found = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
     console.print(f"{total:,} recording{'s' * (total != 1)}: {found}.", highlight=False, soft_wrap=True)
     left = sum(counts[standing] for standing in wanted) - len(rows)

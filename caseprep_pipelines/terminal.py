@@ -60,7 +60,7 @@ class _Plain:
         return None
 
     def named(self, partition: str, name: str) -> None:
-        self.names.setdefault(partition, name)
+        self.names.setdefault(partition, one_line(name))
 
     def progress(self, stage: str, partition: str, done: float, total: float) -> None:
         if total and done >= total and (stage, partition) not in self.through:
@@ -162,33 +162,60 @@ def clock(seconds: float) -> str:
 
 
 def shorten(name: str, width: int = 40) -> str:
-    return name if len(name) <= width else f"{name[: width - 13]}…{name[-12:]}"
+    """The name in one line of at most so many characters; its end says what kind of file it is, so that is kept."""
+    name = one_line(name)
+    if len(name) <= width:
+        return name
+    end = min(12, width // 3)
+    return f"{name[: width - end - 1]}…{name[-end:]}"
+
+
+def one_line(text: str) -> str:
+    """The text without line ends and characters that change the order of others or the screen."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+
+
+#: What the closing table keeps for names where the screen is narrow.
+LEAST_NAME = 16
+
+
+def summary_table(summary: list[dict[str, Any]], width: int) -> Table:
+    """A line for each recording, in columns that fit into so many characters; reasons stand below the table."""
+    headings = ("Result", "Length", "Speakers", "Words", "Flagged")
+    rows = []
+    for entry in summary:
+        figures = ["", "", "", ""]
+        if entry["status"] == "done":
+            figures = [clock(entry["duration_seconds"]), *(str(entry[k]) for k in ("speakers", "words", "flagged"))]
+        reason = f": {one_line(str(entry['reason']))}" if entry["status"] == "rejected" else ""
+        rows.append([entry["status"] + reason, *figures])
+    taken = sum(max(len(heading), *(len(row[n]) for row in rows)) + 2 for n, heading in enumerate(headings))
+    if width - taken < LEAST_NAME:
+        rows = [[row[0].partition(":")[0], *row[1:]] for row in rows]
+        taken = sum(max(len(heading), *(len(row[n]) for row in rows)) + 2 for n, heading in enumerate(headings))
+    room = max(LEAST_NAME, min(40, width - taken))
+    table = Table(box=None, pad_edge=False)
+    table.add_column("Recording", no_wrap=True, max_width=room)
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading == "Result" else "right", no_wrap=True)
+    for entry, row in zip(summary, rows, strict=True):
+        table.add_row(escape(shorten(Path(entry["input"]).name, room)), *map(escape, row))
+    return table
 
 
 def print_summary(summary: list[dict[str, Any]], out: Path) -> None:
-    """The closing table, and where to look."""
+    """The closing table, what people must know of its lines, and where to look."""
     console = Console()
-    table = Table(box=None, pad_edge=False)
-    for heading, justify in (
-        ("Recording", "left"), ("Result", "left"), ("Length", "right"), ("Speakers", "right"), ("Words", "right"),
-        ("Flagged", "right"),
-    ):  # fmt: skip
-        table.add_column(heading, justify=justify, no_wrap=heading == "Result")  # type: ignore[arg-type]
+    console.print(summary_table(summary, console.width))
     for entry in summary:
-        done = entry["status"] == "done"
-        table.add_row(
-            escape(shorten(Path(entry["input"]).name)),
-            entry["status"] if done else f"{entry['status']}: {escape(str(entry['reason']))}",
-            clock(entry["duration_seconds"]) if done else "",
-            str(entry["speakers"]) if done else "",
-            str(entry["words"]) if done else "",
-            str(entry["flagged"]) if done else "",
-        )
-    console.print(table)
-    for entry in summary:
-        if entry.get("remedy"):
-            line = f"{Path(entry['input']).name}: {entry['remedy']}"
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+        name, lines = one_line(Path(entry["input"]).name), list(entry.get("notes") or ())
+        if entry["status"] == "rejected":
+            detail = f": {entry['detail']}" if entry.get("detail") else ""
+            lines.insert(0, f"rejected ({entry['reason']}{detail}). {entry.get('remedy') or ''}")
+        elif entry["status"] == "failed":
+            lines.insert(0, f"failed. {str(entry['reason']).rstrip('.')}. {entry.get('remedy') or ''}")
+        for line in lines:
+            console.print(f"{name}: {one_line(line).strip()}", markup=False, highlight=False, soft_wrap=True)
     if any(entry.get("demo_models") for entry in summary):
         console.print(
             "Made with demo models, which know only the demo's own small language: real speech comes out as nonsense. "

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from caseprep_pipelines.resources.pipeline import Pipeline
     from caseprep_pipelines.terminal import Reporter
 
+#: What a user can do about a recording that failed.
+REMEDY_OF_FAULTS = "If that passes, run the same command again; finished work is kept."
+REMEDY_OF_MISTAKES = "Correct that and run the same command again; finished work is kept."
+
 Entry = dict[str, Any]
 """One input in `summary.json`."""
 
@@ -231,18 +235,23 @@ def _entry(pipeline: "Pipeline", given: Input, row: Any, out: Path) -> Entry:
         "reason": None,
     }
     states = read_states(pipeline, [partition], settings_matter=False)[partition]
+    products = progress.products(pipeline.catalog, [partition]).get(partition, {})
+    entry["notes"] = [note for stage in STAGES if stage.name in products for note in products[stage.name].notes]
     rejection = next(
         (r for s in STAGES if states[s.name].done and (r := pipeline.products.rejected(s.name, partition))), None
     )
     if rejection is not None:
-        return {**entry, "status": "rejected", "reason": str(rejection.reason), "remedy": rejection.remedy}
+        verdict = {"status": "rejected", "reason": str(rejection.reason), "detail": rejection.detail}
+        return {**entry, **verdict, "remedy": rejection.remedy}
     faults = progress.faults(pipeline.catalog, [partition]).get(partition, {})
     undone = [stage.name for stage in STAGES if not states[stage.name].done]
     if faults or "transcript_exports" in undone:
         if not faults:
-            return {**entry, "status": "failed", "reason": f"{undone[0]} did not finish"}
+            reason = f"{undone[0]} did not finish"
+            return {**entry, "status": "failed", "reason": reason, "remedy": REMEDY_OF_FAULTS}
         fault = next(iter(faults.values()))
-        return {**entry, "status": "failed", "reason": fault.message, "fault": fault.kind}
+        remedy = REMEDY_OF_MISTAKES if fault.kind == ConfigurationError.__name__ else REMEDY_OF_FAULTS
+        return {**entry, "status": "failed", "reason": fault.message, "remedy": remedy, "fault": fault.kind}
     from caseprep_pipelines.transcript.document import Transcript
 
     transcript = pipeline.products.read("transcript", partition, Transcript)
@@ -253,7 +262,7 @@ def _entry(pipeline: "Pipeline", given: Input, row: Any, out: Path) -> Entry:
     try:
         pipeline.products.fetch("transcript_exports", partition, out / folder, files, exports.version)
     except (Fault, OSError) as error:
-        return {**entry, "status": "failed", "reason": str(error)}
+        return {**entry, "status": "failed", "reason": str(error), "remedy": REMEDY_OF_FAULTS}
     return {
         **entry,
         "folder": str(folder),
@@ -274,6 +283,7 @@ def _failed(given: Input, reason: str) -> Entry:
         "matter": given.matter,
         "status": "failed",
         "reason": reason,
+        "remedy": REMEDY_OF_FAULTS,
     }
 
 
