@@ -100,19 +100,25 @@ def decode(
     undecoded: set[int] = set()
     declared: list[float] = []
     refused: UnfitError | None = None
+    elapsed = 0.0
     for piece in pieces:
         total.unread_bytes += piece.leftover if piece.leftover > _MOST_LEFTOVER else 0
         total.cut = total.cut or piece.cut
         try:
             container = open_media(piece.view)
+            if not container.streams.audio and container.streams.video and container.duration:
+                # pictures before the sound sets in: time passes
+                elapsed += container.duration / 1_000_000
+                container.close()
+                continue
             if not usable_streams(container):
                 raise UnfitError("no-audio", "no audio stream in it")
         except UnfitError as error:
             refused = refused or error
             total.unread_bytes += piece.view.size
             continue
-        base = max((track.written for track in tracks), default=0) / SAMPLE_RATE
-        here, about = _decode_piece(container, piece, base, tracks, folder, max_seconds, report, total)
+        here, about = _decode_piece(container, piece, elapsed, tracks, folder, max_seconds, report, total)
+        elapsed = max(elapsed, *(track.written / SAMPLE_RATE for track in tracks))
         decoders += here
         heard.append(about)
         found += of_lengths(about)

@@ -5,7 +5,7 @@ FFmpeg opens some such files and decodes noise, and calls others damaged; people
 
 from collections.abc import Iterator
 
-from caseprep_pipelines.audio.stated_lengths import ebml_number, mp4_tracks
+from caseprep_pipelines.audio.stated_lengths import ebml_number, mp4_tracks, transport_packet
 from caseprep_pipelines.audio.views import View
 
 #: Sample entries of encrypted tracks: Common Encryption, Apple's and Audible's own.
@@ -62,11 +62,10 @@ def encrypted(view: View) -> str | None:
 
 def scrambled(view: View) -> bool:
     """Whether most of a transport stream's packets are scrambled; its tables never are."""
-    for size, at in ((188, 0), (192, 4)):
-        if all(view.at(at + size * packet, 1) == b"\x47" for packet in range(3)):
-            break
-    else:
+    packet = transport_packet(view)
+    if packet is None:
         return False
+    size, at = packet
     data = view.at(0, size * _PACKETS)
     payload = clear = 0
     for offset in range(at, len(data) - 3, size):

@@ -15,6 +15,8 @@ from caseprep_pipelines.audio.stated_lengths import (
     ebml_claim,
     mp4_boxes,
     ogg_pages,
+    transport_packet,
+    transport_tracks,
     wav,
     wav_claim,
     wav_header,
@@ -71,6 +73,9 @@ def pieces(view: View) -> list[Piece]:
         return _ogg(view)
     if head[4:8] == b"ftyp":
         return _mp4(view)
+    packet = transport_packet(view)
+    if packet is not None:
+        return _transport(view, *packet)
     found: list[Piece] = []
     for start, end in pairwise([*_beginnings(view, head), view.size]):
         part = view if end - start == view.size else view.cut(start, end)
@@ -79,6 +84,22 @@ def pieces(view: View) -> list[Piece]:
         else:
             found.append(Piece(part, cut=_cut(part)))
     return [Piece(p.view, p.stated, n > 0, p.cut, p.leftover) for n, p in enumerate(found)]
+
+
+def _transport(view: View, size: int, at: int) -> list[Piece]:
+    """Where a program's tracks become others: FFmpeg says nothing of tracks that come later than it looked."""
+    starts = [0]
+    tracks: dict[int, frozenset[tuple[int, int]]] = {}
+    for offset, program, now in transport_tracks(view, size, at):
+        if program in tracks and not now <= tracks[program] and len(starts) < MOST_PIECES:
+            starts.append(offset)
+        tracks[program] = now
+    bounds = [*starts, view.size]
+    return [
+        Piece(view if len(starts) == 1 else view.cut(first, last), joined=first > 0)
+        for first, last in pairwise(bounds)
+        if last > first
+    ]
 
 
 def _beginnings(view: View, head: bytes) -> list[int]:

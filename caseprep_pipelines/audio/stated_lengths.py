@@ -540,6 +540,66 @@ def _fragment(moof: View, defaults: dict[int, int]) -> Iterator[tuple[int, int, 
         yield number, base, ticks
 
 
+# transport streams
+
+
+def transport_packet(view: View) -> tuple[int, int] | None:
+    """Size of the packets and where in them the stream's own begin; None where it is no transport stream."""
+    for size, at in ((188, 0), (192, 4)):
+        if all(view.at(at + size * packet, 1) == b"\x47" for packet in range(3)):
+            return size, at
+    return None
+
+
+def transport_tracks(view: View, size: int, at: int) -> Iterator[tuple[int, int, frozenset[tuple[int, int]]]]:
+    """Each time that a program's tracks are other ones: where (at the table of programs before), which program, and the
+    tracks as (packet id, kind)."""
+    import numpy as np
+
+    tables: set[int] = set()
+    seen: dict[int, bytes] = {}
+    programs = 0
+    step = _BLOCK // size * size
+    for offset in range(0, view.size - size + 1, step):
+        block = view.at(offset, step)
+        count = len(block) // size
+        packets = np.frombuffer(block, np.uint8, count * size).reshape(count, size)[:, at : at + 188]
+        ids = (packets[:, 1].astype(np.int32) & 31) << 8 | packets[:, 2]
+        begins = (packets[:, 0] == 0x47) & (packets[:, 1] & 0x40 != 0)
+        for row in np.flatnonzero(begins & (ids == 0)).tolist():
+            section = _section(packets[row].tobytes())
+            # of a table of programs: pairs of program and the packet id of its table
+            tables |= {_number(section[i + 2 : i + 4], ">") & 0x1FFF for i in range(8, len(section) - 7, 4)}
+        for row in np.flatnonzero(begins & ((ids == 0) | np.isin(ids, list(tables)))).tolist():
+            number = int(ids[row])
+            if number == 0:
+                programs = offset + row * size
+                continue
+            section = _section(packets[row].tobytes())
+            if section[:1] == b"\2" and seen.get(number) != section:
+                seen[number] = section
+                yield programs, _number(section[3:5], ">"), _tracks(section)
+
+
+def _section(packet: bytes) -> bytes:
+    """The section of tables that begins in a packet, as far as it lies in it."""
+    start = 4 + (1 + packet[4] if packet[3] & 0x20 else 0)
+    if start >= len(packet) or not packet[3] & 0x10:
+        return b""
+    start += 1 + packet[start]
+    length = _number(packet[start + 1 : start + 3], ">") & 0xFFF
+    return packet[start : start + 3 + length]
+
+
+def _tracks(section: bytes) -> frozenset[tuple[int, int]]:
+    found = set()
+    place = 12 + (_number(section[10:12], ">") & 0xFFF)
+    while place + 5 <= len(section) - 4:
+        found.add((_number(section[place + 1 : place + 3], ">") & 0x1FFF, section[place]))
+        place += 5 + (_number(section[place + 3 : place + 5], ">") & 0xFFF)
+    return frozenset(found)
+
+
 # Matroska
 
 

@@ -308,3 +308,29 @@ def test_an_ordinary_recording_has_no_findings(tmp_path: Path, normalized: Norma
         product, _ = normalized(mux(tmp_path / name, Audio(stereo, 44_100, codec, "stereo")))
         assert product.findings == ()
         assert sound_complete(product).passed
+
+
+def test_a_camera_whose_sound_is_switched_on_later(tmp_path: Path, normalized: Normalize) -> None:
+    parts = [
+        mux(tmp_path / "1.ts", picture_seconds=60, mpegts_start_pid="0x100", muxrate="2000000"),
+        mux(tmp_path / "2.ts", Audio(beeps(48_000, SECONDS), 48_000, "mp2"), picture_seconds=SECONDS),
+    ]
+    product, (samples,) = normalized(joined(tmp_path / "x.ts", *parts))
+    assert onsets(samples) == pytest.approx([61, 62, 63, 64], abs=0.2)
+    assert not [finding for finding in product.findings if finding.missing]
+
+
+@pytest.mark.parametrize("second", ["aac", "mp2"])
+def test_tracks_that_begin_late_in_a_transport_stream_are_heard(
+    tmp_path: Path, normalized: Normalize, second: str
+) -> None:
+    # longer than FFmpeg looks for tracks
+    first = Audio(beeps(48_000, 40, 2), 48_000, "mp2", "stereo")
+    parts = [
+        mux(tmp_path / "1.ts", first, picture_seconds=40, mpegts_start_pid="0x100", muxrate="2000000"),
+        mux(tmp_path / "2.ts", Audio(beeps(48_000, SECONDS), 48_000, second), mpegts_start_pid="0x200"),
+    ]
+    product, samples = normalized(joined(tmp_path / "x.ts", *parts))
+    assert product.duration_seconds == pytest.approx(45, abs=0.2)
+    assert onsets(samples[0])[-4:] == pytest.approx([41, 42, 43, 44], abs=0.2)
+    assert "joined" in kinds(product)
