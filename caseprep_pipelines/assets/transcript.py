@@ -31,6 +31,7 @@ def make(recording: Recording) -> Made:
             "spans_without_words": len(transcript.unspoken),
             "demo_models": transcript.demo,
         },
+        notes=speech_without_words(transcript),
         outcomes=(
             speakers_certain(transcript),
             speech_has_words(len(transcript.unspoken)),
@@ -38,6 +39,18 @@ def make(recording: Recording) -> Made:
         ),
         audio_seconds=transcript.duration_seconds,
     )
+
+
+def speech_without_words(transcript: Transcript) -> tuple[str, ...]:
+    """What `status` says of stretches in which somebody was heard and that have no words."""
+    from caseprep_pipelines.renditions.content import clock
+
+    places = transcript.unspoken
+    if not places:
+        return ()
+    seconds = sum(place.end - place.start for place in places)
+    where = "1 place" if len(places) == 1 else f"{len(places)} places, the first"
+    return (f"Speech without words: {seconds:.0f} s in {where} at {clock(places[0].start)}. Listen there.",)
 
 
 def speakers_certain(transcript: Transcript) -> Outcome:

@@ -88,7 +88,7 @@ def transcript_srt(inputs: Inputs) -> str:
     subtitles = pysubs2.SSAFile()
     for number, notice in enumerate(own_notices(inputs.transcript)):
         # the format has no comments
-        said = r"\N".join(line.translate(_SRT_SAFE) for line in _wrap(tuple(notice.split())))
+        said = r"\N".join(line.translate(_SRT_SAFE) for line in wrap(notice, LINE_CHARACTERS))
         start = number * NOTICE_MILLISECONDS
         subtitles.append(pysubs2.SSAEvent(start, start + NOTICE_MILLISECONDS, text=f"[{said}]"))
     utterance = None
