@@ -106,7 +106,8 @@ def export(pipeline: "Pipeline", wanted: str, formats: tuple[str, ...], out: Pat
     instance = open_instance(pipeline.settings.dagster_home)
     add_partitions(asked, instance)
     drive(asked, instance, [row.partition], stages=["transcript_exports"])
-    entries = [_entry(asked, Input(Path(row.name), row.matter), registry.recording(asked.catalog, row.partition), out)]
+    given = Input(Path(registry.name_meant(asked.catalog, row, wanted)), row.matter)
+    entries = [_entry(asked, given, registry.recording(asked.catalog, row.partition), out)]
     if entries[0]["status"] != "done":
         raise Fault(f"{row.partition}: {entries[0]['reason']}")
     return [out / entries[0]["folder"] / file for file in entries[0]["files"]]

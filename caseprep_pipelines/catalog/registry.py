@@ -181,6 +181,16 @@ def find(catalog: Catalog, wanted: str) -> list[Recording]:
     return []
 
 
+def name_meant(catalog: Catalog, found: Recording, wanted: str) -> str:
+    """Which of a recording's names somebody meant who found it by `wanted`; the first one if that was its key."""
+    with catalog.reading() as session:
+        others = session.scalars(select(OtherName.name).where(OtherName.partition == found.partition)).all()
+    names = [found.name, *sorted(others)]
+    last = PurePosixPath(wanted).name or wanted
+    loosely = [name for name in names if name.lower() == last.lower() or name.lower().startswith(f"{last.lower()}.")]
+    return next(iter([*(name for name in names if name in (wanted, last)), *loosely]), found.name)
+
+
 def recordings_in_order(
     catalog: Catalog, *, after: int = 0, limit: int = 1000, matter: str | None = None
 ) -> list[Recording]:

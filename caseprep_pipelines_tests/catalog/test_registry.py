@@ -110,6 +110,20 @@ def test_a_recording_is_found_by_every_name_that_it_was_given_under(catalog: Cat
     assert len(registry.all_partitions(catalog)) == 2
 
 
+def test_the_name_that_was_meant_is_known_of_a_recording_with_several(catalog: Catalog) -> None:
+    names = ["monday.wav", "smith.call.wav", "Exhibit 4.wav"]
+    key = registry.register(catalog, [recording(name, content="x") for name in names], "test")[0].partition
+    for wanted, meant in [
+        (key, "monday.wav"),
+        ("MONDAY", "monday.wav"),
+        ("smith.call", "smith.call.wav"),
+        ("/elsewhere/Exhibit 4.wav", "Exhibit 4.wav"),
+        ("exhibit 4", "Exhibit 4.wav"),
+    ]:
+        [found] = registry.find(catalog, wanted)
+        assert registry.name_meant(catalog, found, wanted) == meant
+
+
 def test_a_recording_is_found_by_what_a_person_remembers(catalog: Catalog) -> None:
     registry.register(catalog, [recording(), recording("smith deposition two.mp3")], "test")
     for wanted in ("Smith Deposition.mp3", "smith deposition", "SMITH DEPOSITION", "/elsewhere/smith deposition.mp3"):

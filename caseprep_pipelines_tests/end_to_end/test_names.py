@@ -61,6 +61,14 @@ def test_it_is_found_by_each_of_its_names(summaries: tuple[Path, Any, Any]) -> N
         assert [row["recording"] for row in json.loads(found.stdout)] == [first["recording"]], found.stderr
 
 
+def test_what_is_exported_by_a_name_lies_under_that_name(summaries: tuple[Path, Any, Any]) -> None:
+    out, (first,), _ = summaries
+    again = out.parent / "again"
+    finished = caseprep(["export", "exhibit 4", "--format", "txt", "--out", again], environment(out.parent))
+    assert finished.returncode == 0, finished.stderr
+    assert (again / "unfiled" / f"exhibit_4--{first['recording']}" / "transcript.txt").is_file()
+
+
 def test_other_bytes_under_a_known_name_are_another_recording(summaries: tuple[Path, Any, Any]) -> None:
     out, (first,), (*_, other) = summaries
     assert other["recording"] != first["recording"]
