@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import jiwer
 import meeteval
@@ -49,17 +50,21 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> DemoRun:
 
 def heard(demo: DemoRun, name: str, *, sure: bool = False) -> list[dict[str, str]]:
     """What each speaker said, in order of time; if `sure`, without the words that are marked as doubtful."""
+
+    def is_sure(word: dict[str, Any]) -> bool:
+        return "low-probability" not in word["flags"]
+
     transcript = json.loads((demo.out / demo.entry(name)["folder"] / "transcript.json").read_text())
+    # a doubtful word in a pause does not make the sentence after it begin there
+    begins = lambda said: next((word["start"] for word in said["words"] if is_sure(word)), said["start"])  # noqa: E731
     return [
         {
-            "speaker": utterance["speaker"],
-            "words": " ".join(
-                word["text"] for word in utterance["words"] if not (sure and "low-probability" in word["flags"])
-            ),
-            "start_time": utterance["start"],
-            "end_time": utterance["end"],
+            "speaker": said["speaker"],
+            "words": " ".join(word["text"] for word in said["words"] if is_sure(word) or not sure),
+            "start_time": said["start"],
+            "end_time": said["end"],
         }
-        for utterance in transcript["utterances"]
+        for said in sorted(transcript["utterances"], key=begins)
     ]
 
 
