@@ -45,6 +45,9 @@ from caseprep_pipelines.speech.voice_activity import VoiceActivity
 
 GAP_EDGE_SECONDS = 0.3
 """A gap is decoded with so much around it: words are timed shorter than they are."""
+SHORT_CUT_SECONDS = 8.0
+"""What stays of a gap is cut into parts of at most so much: Whisper passes over the same seventeen seconds of fast
+speech again that it passed over in a clip, and not over each half of them."""
 SECOND_LOOK_SECONDS = 3.0
 """What of the recording is added on either side of a gap that gave no words by itself."""
 LOUDNESS_RANGE_DB = 20.0
@@ -225,14 +228,19 @@ def _surely(clips: Sequence[_Clip], speech: Sequence[Span]) -> Asking:
 def _wholly(
     clips: Sequence[_Clip], activity: VoiceActivity, speech: Sequence[Span], settings: DecodeSettings
 ) -> Asking:
-    """Step 5: the gaps by themselves, then, those that stay, with what is around them."""
+    """Step 5: the gaps by themselves, what stays of them in shorter parts, then with what is around them."""
     done = list(clips)
     spoken = tuple(dict.fromkeys(clip.language for clip in clips))
-    for beside, again in ((GAP_EDGE_SECONDS, False), (SECOND_LOOK_SECONDS, True)):
+    looks = (
+        (GAP_EDGE_SECONDS, settings.clip_seconds, False),
+        (GAP_EDGE_SECONDS, min(SHORT_CUT_SECONDS, settings.clip_seconds), False),
+        (SECOND_LOOK_SECONDS, settings.clip_seconds, True),
+    )
+    for beside, longest, again in looks:
         asked: dict[tuple[Span, Span], list[Question]] = {}
         for gap in _gaps(done, speech):
             language = _language_at(done, gap)
-            for span in _around(gap, beside, activity, settings.clip_seconds):
+            for span in _around(gap, beside, activity, longest):
                 # what stays empty may be in another language of the recording
                 asked[gap, span] = [
                     Question(span, (name,), again=again)
@@ -241,7 +249,7 @@ def _wholly(
                     )
                 ]
         if not asked:
-            break
+            return done
         answers = yield list(dict.fromkeys(question for questions in asked.values() for question in questions))
         for (gap, _), questions in asked.items():
             known = [word for clip in done for word in _timed(clip)]
@@ -256,12 +264,12 @@ def _gaps(clips: Sequence[_Clip], speech: Sequence[Span]) -> tuple[Span, ...]:
     return coverage.gaps(speech, [span for clip in clips for span in coverage.covered(clip.words)])
 
 
-def _around(gap: Span, beside: float, activity: VoiceActivity, clip_seconds: float) -> Iterator[Span]:
-    whole = Span(start=max(0.0, gap.start - beside), end=min(activity.seconds, gap.end + beside))
-    if whole.end - whole.start <= clip_seconds:
+def _around(gap: Span, beside: float, activity: VoiceActivity, longest: float) -> Iterator[Span]:
+    whole = Span(start=round(max(0.0, gap.start - beside), 3), end=round(min(activity.seconds, gap.end + beside), 3))
+    if whole.end - whole.start <= longest:
         yield whole
     else:
-        yield from activity.parts(whole, clip_seconds)
+        yield from activity.parts(whole, longest)
 
 
 def _won(segment: Segment | None, gap: Span, words: Sequence[Word]) -> Segment | None:
