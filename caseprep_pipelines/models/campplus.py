@@ -16,7 +16,8 @@ together, filled up with zeros that `within` keeps out of every sum.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
@@ -105,9 +106,9 @@ class CamPlusPlus(Model):
     def embed(self, stretches: Sequence[torch.Tensor]) -> torch.Tensor:
         """Filter banks of stretches, (80, frames) each -> (stretches, 192). No frames at all have an embedding too."""
         self.fold()
-        if stretches[0].device.type == "cpu":
-            return torch.cat([self._together([stretch]) for stretch in stretches])
-        return self._together(stretches)
+        if stretches[0].device.type != "cpu":
+            return self._together(stretches)
+        return torch.cat(_side_by_side(lambda stretch: self._together([stretch]), stretches))
 
     def fold(self) -> None:
         """Merges every normalization that follows a convolution into it: the same function in a fifth less time."""
@@ -133,6 +134,30 @@ class CamPlusPlus(Model):
             within = (torch.arange(longest, device=features.device) < lengths[:, None])[:, None].to(features.dtype)
         embeddings: torch.Tensor = self.xvector(self.head(features, within), within)
         return embeddings
+
+
+def _side_by_side(
+    embed: Callable[[torch.Tensor], torch.Tensor], stretches: Sequence[torch.Tensor]
+) -> list[torch.Tensor]:
+    """One stretch a core. The layers are too small to be shared by cores: they would wait for each other, and beside
+    other work far longer than they compute."""
+    cores, inference = torch.get_num_threads(), torch.is_inference_mode_enabled()
+    if cores == 1 or len(stretches) == 1:
+        return [embed(stretch) for stretch in stretches]
+
+    def alone(stretch: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode(inference):
+            return embed(stretch)
+
+    # the longest first, or the last one keeps all waiting
+    order = sorted(range(len(stretches)), key=lambda place: -stretches[place].shape[-1])
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as workers:
+            found = dict(zip(order, workers.map(alone, [stretches[place] for place in order]), strict=True))
+    finally:
+        torch.set_num_threads(cores)
+    return [found[place] for place in range(len(stretches))]
 
 
 def _kept(x: torch.Tensor, within: torch.Tensor | None) -> torch.Tensor:

@@ -91,6 +91,25 @@ def test_stretches_together_say_what_each_says_alone(network: Any) -> None:
     assert torch.nn.functional.cosine_similarity(halved, alone)[:4].min() > 0.95
 
 
+def test_the_same_is_said_on_any_number_of_cores(network: Any) -> None:
+    import torch
+
+    features = network.features(0.1 * torch.randn(1, 48_000))[0]
+    stretches = [features[:, :length] for length in (7, 250, 101, 298, 0, 180)]
+    before = torch.get_num_threads()
+    said = []
+    try:
+        for cores in (1, 2, 3):
+            torch.set_num_threads(cores)
+            with torch.inference_mode():
+                said.append(network.embed(stretches))
+            assert torch.get_num_threads() == cores
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(said[0], said[1])
+    assert torch.equal(said[0], said[2])
+
+
 def test_normalizations_merged_into_convolutions_change_nothing() -> None:
     network = untrained()
     import torch
