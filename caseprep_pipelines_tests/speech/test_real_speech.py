@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import Unavailable
+from benchmarks._real_baselines import WAYS
 from benchmarks._real_corpus import NO_SPEECH, RATE, Item, corpus
 from benchmarks._real_fixed import GROUPS, Known, group, known, wanted
 from benchmarks._real_measure import STRETCH, Ours, read_ours, reference_tokens
@@ -22,7 +23,7 @@ from caseprep_pipelines_tests.conftest import starter_models
 MOST_LOST = 0.01
 MARGIN = 0.005
 #: Words that one group may lose or get wrong besides: of few words one is a large share.
-FEW = 2
+FEW = 4
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +65,10 @@ def one_group(
     return heard[request.param]
 
 
-def test_no_word_is_lost_that_faster_whisper_keeps(one_group: list[tuple[Item, Known, Ours]]) -> None:
+def lost_words(group: list[tuple[Item, Known, Ours]]) -> tuple[int, int]:
+    """How many words are known to be there, and how many of them ours lacks. No stretch of them is without a mark."""
     agreed = lost = 0
-    for item, own, ours in one_group:
+    for item, own, ours in group:
         reference = reference_tokens(item) or []
         pairs = align(reference, ours.tokens()).pairs
         gone = [pairs[place] is None for place in own.agreed]
@@ -75,14 +77,24 @@ def test_no_word_is_lost_that_faster_whisper_keeps(one_group: list[tuple[Item, K
         for first, last in stretches(gone, STRETCH):
             middle = reference[own.agreed[(first + last) // 2]]
             assert ours.marked(middle), f"{item.name}: {last - first + 1} words are lost at {middle.start} s, unmarked"
+    return agreed, lost
+
+
+def test_no_words_are_lost_that_faster_whisper_keeps(one_group: list[tuple[Item, Known, Ours]]) -> None:
+    agreed, lost = lost_words(one_group)
     assert lost <= (MOST_LOST + MARGIN) * agreed + FEW
+
+
+def test_of_all_words_hardly_any_is_lost(heard: dict[str, list[tuple[Item, Known, Ours]]]) -> None:
+    agreed, lost = lost_words([each for own in heard.values() for each in own])
+    assert lost <= (MOST_LOST + MARGIN) * agreed + (0 if len(heard) == len(set(GROUPS.values())) else FEW)
 
 
 def test_no_more_words_are_wrong_than_with_the_better_of_faster_whisper_s_ways(
     one_group: list[tuple[Item, Known, Ours]],
 ) -> None:
     words = sum(own.words for _, own, _ in one_group)
-    better = min(sum(own.errors[way] for _, own, _ in one_group) for way in ("sequential", "batched"))
+    better = min(sum(own.errors[way] for _, own, _ in one_group) for way in WAYS)
     wrong = sum(align(reference_tokens(item) or [], ours.tokens()).errors for item, _, ours in one_group)
     assert wrong <= better + MARGIN * words + FEW
 
@@ -116,4 +128,4 @@ def test_the_figures_say_when_they_were_measured() -> None:
 
     day, measured = known()
     assert json.loads(FIGURES.read_text())["measured"] == day
-    assert all(set(own.errors) == {"sequential", "batched"} for own in measured.values())
+    assert all(set(own.errors) == set(WAYS) for own in measured.values())
