@@ -150,6 +150,11 @@ def print_status(pipeline: "Pipeline", matter: str | None, only: "Standing | Non
                 console.print(line, markup=False, highlight=False, soft_wrap=True)
     found = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
     console.print(f"{total:,} recording{'s' * (total != 1)}: {found}.", highlight=False, soft_wrap=True)
+    unseen = progress.noted(pipeline.catalog, matter) - sum(bool(row["notes"]) for row in rows) if only is None else 0
+    if unseen:
+        console.print(
+            f"{unseen:,} more with a note about their sound: --json has them.", highlight=False, soft_wrap=True
+        )
     left = sum(counts[standing] for standing in wanted) - len(rows)
     if left:
         console.print(f"{left:,} more {' or '.join(wanted)}: --json names all.", highlight=False, soft_wrap=True)

@@ -12,9 +12,11 @@ def test_every_line_is_optional() -> None:
 
 def test_what_a_firm_writes_is_read() -> None:
     text = b'title = "Doe v. Roe"\nlanguage = "en"\nvocabulary = ["Xarelto", "subpoena"]\nprivileged = true\n'
+    text += b"accept_truncated = true\n"
     matter = parse_matter(text, "2024-cv-1")
     assert matter.vocabulary == ("Xarelto", "subpoena")
     assert matter.privileged
+    assert matter.accept_truncated
 
 
 @pytest.mark.parametrize(

@@ -28,11 +28,11 @@ def register(pipeline: Pipeline, count: int, matter: str = "m1") -> list[str]:
     return [entry.partition for entry in registry.register(pipeline.catalog, new, "test")]
 
 
-def finish(pipeline: Pipeline, key: str) -> None:
+def finish(pipeline: Pipeline, key: str, *notes: str) -> None:
     for stage in STAGES:
         progress.record_product(
             pipeline.catalog, key, stage.name, version="000001-a", digest="0" * 64, code_version="", inputs={},
-            rejected=False, run_id="r",
+            rejected=False, run_id="r", notes=notes if stage.name == "normalized_audio" else (),
         )  # fmt: skip
 
 
@@ -114,3 +114,28 @@ def test_pages_of_any_length_give_every_recording_once(pipeline: Pipeline, monke
     monkeypatch.setattr(reporting, "PAGE", 3)
     assert [row["recording"] for row in reporting.status(pipeline)] == keys
     assert [row["recording"] for row in reporting.status(pipeline, limit=5)] == keys[:5]
+
+
+def test_what_people_must_hear_of_a_recording_is_said(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
+    (key,) = register(pipeline, 1)
+    finish(pipeline, key, "Sound is missing.", "The file is 2 recordings.")
+    reporting.print_status(pipeline, None, None)
+    said = capsys.readouterr().out.splitlines()
+    assert "call 0.mp3: Sound is missing." in said
+    assert "call 0.mp3: The file is 2 recordings." in said
+    (row,) = reporting.status(pipeline, key)
+    assert row["notes"] == ["Sound is missing.", "The file is 2 recordings."]
+    reporting.print_recordings([row])
+    assert "  Sound is missing." in capsys.readouterr().out.splitlines()
+
+
+def test_of_more_than_fit_a_screen_the_notes_are_counted(
+    pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = register(pipeline, reporting.ROWS + 2)
+    for key in keys:
+        finish(pipeline, key, "Sound is missing.")
+    reporting.print_status(pipeline, None, None)
+    assert f"{len(keys)} more with a note about their sound" in capsys.readouterr().out
+    reporting.print_status(pipeline, "another", None)
+    assert "note" not in capsys.readouterr().out

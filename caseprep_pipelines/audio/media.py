@@ -31,8 +31,8 @@ STATED_LENGTH = frozenset(
     "aiff,ape,asf,asf_o,au,avi,caf,flac,flv,gxf,matroska,mov,mxf,nistsphere,tak,tta,w64,wav,wv,xwma".split(",")  # noqa: SIM905
 )
 
-#: Containers in which each stream states a length of its own.
-_STREAMS_STATE_LENGTH = frozenset({"avi", "mxf", "gxf"})
+#: Containers of whose headers `stated_lengths` says more than FFmpeg.
+_COUNTED = frozenset({"wav", "aiff", "au", "caf", "w64", "avi"})
 
 #: How far the second attempt reads to find sound, in bytes and microseconds.
 _PATIENCE = {"probesize": "50000000", "analyzeduration": "120000000"}
@@ -167,14 +167,14 @@ def declared_lengths(container: "InputContainer") -> list[Stated]:
     if not set(name.split(",")) & STATED_LENGTH:
         return []
     found = []
-    # in WAV FFmpeg counts bytes, by a rate that may be wrong; the chunks are read in `stated_lengths`
-    if name != "wav" and container.duration and container.duration > 0:
+    # of these FFmpeg counts the bytes that are there, in WAV by a rate that may be wrong; `stated_lengths` reads them
+    if name not in _COUNTED and container.duration and container.duration > 0:
         found.append(Stated("header", container.duration / 1_000_000))
     usable = usable_streams(container)
     for index, stream in enumerate(usable):
         if name.startswith("matroska"):
             seconds = _of_tag(stream.metadata.get("DURATION", ""))
-        elif name in _STREAMS_STATE_LENGTH:
+        elif name in ("mxf", "gxf"):
             seconds = _seconds(stream, stream.duration)
         else:
             continue

@@ -15,6 +15,7 @@ from caseprep_pipelines.audio.stated_lengths import (
     ebml_claim,
     mp4_boxes,
     ogg_pages,
+    sound_chunk,
     transport_packet,
     transport_tracks,
     wav,
@@ -82,7 +83,7 @@ def pieces(view: View) -> list[Piece]:
         if part.at(0, 4) in (b"RIFF", b"RIFX", b"RF64", b"BW64") and part.at(8, 4) == b"WAVE":
             found += _wav(part)
         else:
-            found.append(Piece(part, cut=_cut(part)))
+            found.append(_plain(part))
     return [Piece(p.view, p.stated, n > 0, p.cut, p.leftover) for n, p in enumerate(found)]
 
 
@@ -138,6 +139,15 @@ def _claim(view: View, start: int) -> int | None:
     elif magic == b"\x1a\x45\xdf\xa3":
         end = ebml_claim(part)
     return start + end if end is not None and 0 < end <= part.size + 1 else None
+
+
+def _plain(view: View) -> Piece:
+    chunk = sound_chunk(view)
+    if chunk is None:
+        return Piece(view, cut=_cut(view))
+    held = chunk.end - chunk.start
+    stated = () if chunk.stated is None else (Stated("header", of_bytes=(chunk.stated, held)),)
+    return Piece(view if chunk.mended is None else view.joined(chunk.mended, chunk.start, chunk.end), stated)
 
 
 def _cut(view: View) -> bool:

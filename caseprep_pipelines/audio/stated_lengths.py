@@ -63,6 +63,8 @@ def stated_lengths(view: View, container: str) -> list[Stated]:
         return mp3(view)
     if container == "aac":
         return adts(view)
+    if container == "avi":
+        return avi(view)
     if container.startswith("amr"):
         return amr(view)
     if container == "ogg":
@@ -161,6 +163,170 @@ def wav_header(found: Wav, length: int) -> bytes:
     """A header of our own for so many bytes of samples; 0 stands for `to the end`, as FFmpeg reads it."""
     counted = length if length < NO_LENGTH else 0
     return found.header + b"data" + struct.pack(f"{found.order}I", counted)
+
+
+# AIFF, AU, CAF and Wave64: one chunk of samples, whose length stands before it
+
+
+@dataclass(frozen=True)
+class SoundChunk:
+    start: int
+    """Where its samples begin."""
+    end: int
+    """Where they end: as stated, or at the file's end where the header counts none, too many or too few."""
+    stated: int | None
+    """Bytes of samples; None where that was not known when the header was written."""
+    mended: bytes | None
+    """All that comes before the samples, with lengths put right; None where they are."""
+
+
+def sound_chunk(view: View) -> SoundChunk | None:
+    """None for other kinds of files, and where there is none or its codec doesn't let bytes be counted."""
+    magic = view.at(0, 4)
+    found = {b"FORM": _aiff, b".snd": _au, b"caff": _caf, b"riff": _wave64}.get(magic)
+    return found(view) if found else None
+
+
+def _chunk_of(view: View, start: int, stated: int | None, next_header: int) -> tuple[int, bool]:
+    """Where samples that begin at `start` end, and whether that is another place than the header says."""
+    if stated is None or start + stated > view.size:
+        return view.size, True
+    end = start + stated
+    follows = view.at(end, 32)
+    # chunks are aligned, and so what fills up to the next one is no sound either
+    near = any(_is_chunk(follows[pad : pad + 4]) for pad in range(next_header))
+    if view.size - end < 16 or near or follows.startswith(_TAGS):
+        return end, False
+    return view.size, True
+
+
+def _is_chunk(name: bytes) -> bool:
+    return len(name) == 4 and all(32 <= byte < 127 for byte in name)
+
+
+def _au(view: View) -> SoundChunk | None:
+    start, length = struct.unpack(">II", view.at(4, 8).ljust(8, b"\0"))
+    if not 24 <= start <= min(view.size, 1 << 20):
+        return None
+    stated = length if 0 < length < 0xFFFF_FFFF else None
+    # nothing follows the samples, so all the rest is sound
+    held = view.size - start
+    if stated == held or length == 0xFFFF_FFFF:
+        return SoundChunk(start, view.size, stated, None)
+    head = bytearray(view.at(0, start))
+    head[8:12] = b"\xff" * 4
+    return SoundChunk(start, view.size, stated, bytes(head))
+
+
+def _caf(view: View) -> SoundChunk | None:
+    offset, constant = 8, False
+    for _ in range(10_000):
+        chunk = view.at(offset, 12)
+        if len(chunk) < 12:
+            return None
+        name, length = chunk[:4], int.from_bytes(chunk[4:], "big", signed=True)
+        if name == b"desc":
+            constant = _number(view.at(offset + 28, 4), ">") > 0
+        if name == b"data" or length < 0:
+            break
+        offset += 12 + length
+    start = offset + 16
+    if name != b"data" or not constant or offset > _LARGEST_INDEX or start > view.size:
+        return None
+    stated = length - 4 if length > 4 else None
+    end, other = _chunk_of(view, start, stated, 1)
+    head = view.at(0, offset + 4) + b"\xff" * 8 + view.at(offset + 12, 4)
+    return SoundChunk(start, end, stated, head if other else None)
+
+
+_WAVE64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")
+
+
+def _wave64(view: View) -> SoundChunk | None:
+    offset = 40
+    for _ in range(10_000):
+        chunk = view.at(offset, 24)
+        if len(chunk) < 24:
+            return None
+        length = _number(chunk[16:], "<")
+        if chunk[:16] == b"data" + _WAVE64_TAIL:
+            break
+        if length < 24:
+            return None
+        offset += length + -length % 8
+    start = offset + 24
+    if offset > _LARGEST_INDEX or start > view.size:
+        return None
+    stated = length - 24 if length > 24 else None
+    end, other = _chunk_of(view, start, stated, 8)
+    head = bytearray(view.at(0, start))
+    head[offset + 16 : offset + 24] = (end - offset).to_bytes(8, "little")
+    return SoundChunk(start, end, stated, bytes(head) if other else None)
+
+
+def _aiff(view: View) -> SoundChunk | None:
+    offset, frame, counted = 12, 0, 0
+    for _ in range(10_000):
+        chunk = view.at(offset, 8)
+        if len(chunk) < 8:
+            return None
+        name, length = chunk[:4], _number(chunk[4:], ">")
+        if name == b"COMM":
+            common = view.at(offset + 8, 22)
+            channels, bits = _number(common[:2], ">"), _number(common[6:8], ">")
+            plain = length < 22 or common[18:22] in (b"NONE", b"sowt", b"twos", b"in24", b"in32", b"fl32", b"fl64")
+            frame, counted = (channels * ((bits + 7) // 8) if plain else 0), offset + 10
+        if name == b"SSND":
+            break
+        offset += 8 + length + length % 2
+    start = offset + 16
+    if name != b"SSND" or not frame or offset > _LARGEST_INDEX or start > view.size:
+        return None
+    stated = length - 8 if length > 8 else None
+    end, other = _chunk_of(view, start, stated, 2)
+    head = bytearray(view.at(0, start))
+    frames = (end - start) // frame
+    end = start + frames * frame
+    other = other or _number(view.at(counted, 4), ">") * frame + frame <= end - start
+    head[4:8] = min(end - 8, 0xFFFF_FFFF).to_bytes(4, "big")
+    head[counted : counted + 4] = min(frames, 0xFFFF_FFFF).to_bytes(4, "big")
+    head[offset + 4 : offset + 8] = min(end - offset - 8, 0xFFFF_FFFF).to_bytes(4, "big")
+    return SoundChunk(start, end, stated, bytes(head) if other else None)
+
+
+# AVI
+
+
+def avi(view: View) -> list[Stated]:
+    """What the headers of its audio streams count; nothing for the kind over a gigabyte, where they count a part."""
+    end = 8 + _number(view.at(4, 4), "<")
+    if end + 12 <= view.size and view.at(end + 8, 4) == b"AVIX":
+        return []
+    found: list[Stated] = []
+    for name, first, last in _riff(view, 12, view.size):
+        if name == b"LIST" and view.at(first, 4) == b"hdrl":
+            for inner, begins, ends in _riff(view, first + 4, last):
+                if inner != b"LIST" or view.at(begins, 4) != b"strl":
+                    continue
+                header = next((at for part, at, _ in _riff(view, begins + 4, ends) if part == b"strh"), None)
+                if header is not None and view.at(header, 4) == b"auds":
+                    scale, rate, _, length = struct.unpack("<IIII", view.at(header + 20, 16).ljust(16, b"\0"))
+                    if scale and rate and length:
+                        seconds = length * scale / rate
+                        # vendors count as they like; only a file that ends before its RIFF does was cut off
+                        found.append(Stated("header", seconds, stream=len(found), promised=end > view.size))
+            break
+    return found
+
+
+def _riff(view: View, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    for _ in range(10_000):
+        chunk = view.at(start, 8)
+        if start + 8 > end or len(chunk) < 8:
+            return
+        length = _number(chunk[4:], "<")
+        yield chunk[:4], start + 8, min(start + 8 + length, end)
+        start += 8 + length + length % 2
 
 
 # FLAC

@@ -185,6 +185,15 @@ def standings(catalog: Catalog, last_stage: str, matter: str | None = None) -> d
     return {name: found.get(name, 0) for name in get_args(Standing)}
 
 
+def noted(catalog: Catalog, matter: str | None = None) -> int:
+    """How many recordings have something that people must hear of."""
+    query = select(func.count(StageProduct.partition.distinct())).where(StageProduct.notes != "")
+    if matter is not None:
+        query = query.join(Recording, Recording.partition == StageProduct.partition).where(Recording.matter == matter)
+    with catalog.reading() as session:
+        return session.scalar(query) or 0
+
+
 def standing_so(
     catalog: Catalog,
     last_stage: str,

@@ -334,3 +334,69 @@ def test_tracks_that_begin_late_in_a_transport_stream_are_heard(
     assert product.duration_seconds == pytest.approx(45, abs=0.2)
     assert onsets(samples[0])[-4:] == pytest.approx([41, 42, 43, 44], abs=0.2)
     assert "joined" in kinds(product)
+
+
+# the other kinds of one chunk
+
+
+def uncompressed(folder: Path, kind: str, seconds: float = 6) -> tuple[bytearray, int, int, str]:
+    """A file of this kind, the place of its length, its bytes and how it is written."""
+    codec = "pcm_s16le" if kind == "w64" else "pcm_s16be"
+    path = mux(folder / f"made.{kind}", Audio(beeps(16_000, seconds), 16_000, codec))
+    data = bytearray(path.read_bytes())
+    at, size, order = {
+        "aiff": (data.find(b"SSND") + 4, 4, "big"),
+        "au": (8, 4, "big"),
+        "caf": (data.find(b"data") + 4, 8, "big"),
+        "w64": (data.find(b"data\xf3") + 16, 8, "little"),
+    }[kind]
+    return data, at, size, order
+
+
+KINDS = ["aiff", "au", "caf", "w64"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("counted", [0, 64_000])
+def test_whatever_a_header_counts_all_sound_is_used(
+    tmp_path: Path, normalized: Normalize, kind: str, counted: int
+) -> None:
+    data, at, size, order = uncompressed(tmp_path, kind)
+    data[at : at + size] = counted.to_bytes(size, order)  # type: ignore[arg-type]
+    path = tmp_path / f"x.{kind}"
+    path.write_bytes(data)
+    product, (samples,) = normalized(path)
+    assert onsets(samples) == pytest.approx([1, 2, 3, 4, 5], abs=0.01)
+    assert kinds(product) == (["longer-than-stated"] if counted else [])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_header_that_counts_what_is_not_there_is_found_out(tmp_path: Path, kind: str) -> None:
+    data, *_ = uncompressed(tmp_path, kind, 20)
+    path = tmp_path / f"half.{kind}"
+    path.write_bytes(data[: len(data) // 2])
+    assert rejection(path, tmp_path).reason == Reason.TRUNCATED
+    accepting = Limits(accept_truncated=True)
+    product = normalize(path, registered(path, accepting), tmp_path, accepting)
+    assert product.duration_seconds == pytest.approx(10, abs=0.1)
+    assert kinds(product) == ["truncated"]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("x.mkv", "aac"), ("x.webm", "libopus"), ("x.flv", "aac"), ("x.avi", "libmp3lame"), ("x.flac", "flac"),
+     ("x.tta", "tta"), ("x.wv", "wavpack"), ("x.mka", "flac")],
+)  # fmt: skip
+def test_half_a_file_of_any_kind_is_never_done_without_a_word(tmp_path: Path, name: str, codec: str) -> None:
+    rate = 48_000 if codec == "libopus" else 44_100
+    whole = mux(tmp_path / name, Audio(beeps(rate, 20), rate, codec))
+    path = tmp_path / f"half-{name}"
+    path.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    assert rejection(path, tmp_path).reason == Reason.TRUNCATED
+
+
+def test_half_an_ogg_says_that_it_ends_early(tmp_path: Path, normalized: Normalize) -> None:
+    whole = mux(tmp_path / "x.ogg", Audio(beeps(48_000, 20), 48_000, "libopus"))
+    path = tmp_path / "half.ogg"
+    path.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    assert kinds(normalized(path)[0]) == ["ends-inside-its-data"]

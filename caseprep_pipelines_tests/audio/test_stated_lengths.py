@@ -12,7 +12,7 @@ from caseprep_pipelines.audio.stated_lengths import adts, flac, mp3, mp4_tracks,
 from caseprep_pipelines.audio.views import Span, View
 from caseprep_pipelines_tests.audio.media import ogg_page
 
-CONTAINERS = ("wav", "flac", "mp3", "aac", "amr", "ogg", "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
+CONTAINERS = ("wav", "avi", "flac", "mp3", "aac", "amr", "ogg", "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 #: How files begin, so that arbitrary bytes reach the parsers behind.
 BEGINNINGS = (
     b"",
@@ -28,6 +28,13 @@ BEGINNINGS = (
     b"\x00\x00\x00\x10ftypisom\x00\x00\x00\x00\x00\x00\x01\x00moov",
     b"\x1a\x45\xdf\xa3\x01\x00\x00\x00\x00\x00\x00\x08",
     b"FORM\x00\x00\x00\x10AIFF",
+    b"FORM\x00\x00\x00\x40AIFFCOMM\x00\x00\x00\x12\x00\x01\x00\x00\x00\x10\x00\x10" + bytes(10) + b"SSND",
+    b".snd\x00\x00\x00\x18",
+    b"caff\x00\x01\x00\x00desc\x00\x00\x00\x00\x00\x00\x00\x20" + bytes(16) + b"\x00\x00\x00\x02" + bytes(12) + b"data",
+    b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
+    + bytes(24)
+    + b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0O\x8e\xdb\x8a",
+    b"RIFF\x00\x10\x00\x00AVI LIST\x00\x08\x00\x00hdrlLIST\x00\x04\x00\x00strlstrh\x38\x00\x00\x00auds",
     b"ea3\x03\x00\x00\x00\x00\x00\x00EA3",
     b"0&\xb2u\x8ef\xcf\x11\xa6\xd9\x00\xaa\x00b\xcel",
     b"G" + bytes(187) + b"G" + bytes(187) + b"G",

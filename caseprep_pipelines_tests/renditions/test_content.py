@@ -1,13 +1,16 @@
 """Words and speakers, made safe to write."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caseprep_pipelines.renditions.content import clean, clock, notices, speaker_id, spoken, token
+from caseprep_pipelines.renditions.content import clean, clock, notices, own_notices, speaker_id, spoken, token
+from caseprep_pipelines.renditions.formats import FORMATS, render
 from caseprep_pipelines.transcript.document import DEMO_NOTICE, MACHINE_DRAFT_NOTICE
 from caseprep_pipelines_tests.renditions.hostile import hostile_transcripts
-from caseprep_pipelines_tests.samples import TRANSCRIPTION_MODEL, sample_transcript
+from caseprep_pipelines_tests.samples import TRANSCRIPTION_MODEL, sample_raw, sample_transcript, sample_turns
 
 
 @given(st.text())
@@ -53,3 +56,23 @@ def test_the_machine_draft_is_called_one_even_if_the_document_forgot():
     real = TRANSCRIPTION_MODEL.model_copy(update={"demo": False})
     transcript = sample_transcript(notices=("Sealed.",), transcription_model=real, diarization_model=None)
     assert notices(transcript) == (MACHINE_DRAFT_NOTICE, "Sealed.")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_says_what_is_missing_of_the_original(tmp_path: Path, name: str) -> None:
+    notice = "The original is truncated: its header states 0:48 and it holds 0:24 <of> it."
+    transcript = sample_transcript(notices=(notice,))
+    assert own_notices(transcript) == (notice,)
+    assert own_notices(sample_transcript()) == ()
+    made = render(transcript, sample_turns(), sample_raw(), [name], tmp_path, "000001-a")
+    text = (tmp_path / made.files[0].file).read_text().translate({ord("_"): " ", ord("‹"): "<", ord("›"): ">"})
+    assert " ".join(notice.split()) in " ".join(text.replace("&lt;", "<").replace("&gt;", ">").split())
+
+
+def test_rttm_with_a_notice_is_still_read(tmp_path: Path) -> None:
+    from pyannote.database.util import load_rttm
+
+    transcript = sample_transcript(notices=("The original is truncated: its header states 0:48.",))
+    render(transcript, sample_turns(), sample_raw(), ["rttm"], tmp_path, "000001-a")
+    (annotation,) = load_rttm(tmp_path / "turns.rttm").values()
+    assert len(annotation.labels()) == 3
