@@ -271,7 +271,9 @@ def _entry(pipeline: "Pipeline", given: Input, row: Any, out: Path) -> Entry:
         "duration_seconds": round(transcript.duration_seconds, 3),
         "speakers": len(transcript.speakers),
         "words": sum(len(utterance.words) for utterance in transcript.utterances),
-        "flagged": sum(bool(utterance.flags) for utterance in transcript.utterances) + len(transcript.unspoken),
+        "flagged": sum(bool(utterance.flags) for utterance in transcript.utterances)
+        + len(transcript.unspoken)
+        + len(entry["notes"]),
         "demo_models": transcript.demo,
     }
 

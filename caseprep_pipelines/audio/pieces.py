@@ -27,14 +27,12 @@ from caseprep_pipelines.audio.views import View
 #: More pieces than this are taken as one last piece: nobody joins so many by hand.
 MOST_PIECES = 10_000
 
-_RIFF = re.compile(rb"(?:RIFF|RIFX|RF64|BW64)....(?:WAVE|AVI LIST)", re.DOTALL)
+_RIFF = (b"RIFF", b"RIFX", b"RF64", b"BW64")
 
 #: How a file of each kind begins, long enough that sound does not hold it by chance. By the first bytes of the kind.
 _BEGINNINGS = {
-    b"RIFF": _RIFF,
-    b"RIFX": _RIFF,
-    b"RF64": _RIFF,
-    b"BW64": _RIFF,
+    # one pattern for each: a search for several beginnings at once is seven times slower
+    **{name: re.compile(name + rb"....(?:WAVE|AVI LIST)", re.DOTALL) for name in _RIFF},
     b"fLaC": re.compile(rb"fLaC[\x00\x80]\x00\x00\x22"),
     b"FORM": re.compile(rb"FORM....AIF[FC]", re.DOTALL),
     b"caff": re.compile(rb"caff\x00\x01\x00\x00desc\x00{7}\x20"),
@@ -80,7 +78,7 @@ def pieces(view: View) -> list[Piece]:
     found: list[Piece] = []
     for start, end in pairwise([*_beginnings(view, head), view.size]):
         part = view if end - start == view.size else view.cut(start, end)
-        if part.at(0, 4) in (b"RIFF", b"RIFX", b"RF64", b"BW64") and part.at(8, 4) == b"WAVE":
+        if part.at(0, 4) in _RIFF and part.at(8, 4) == b"WAVE":
             found += _wav(part)
         else:
             found.append(_plain(part))
@@ -104,24 +102,18 @@ def _transport(view: View, size: int, at: int) -> list[Piece]:
 
 
 def _beginnings(view: View, head: bytes) -> list[int]:
-    pattern = _BEGINNINGS.get(head[:4])
+    pattern, starts, offset = _BEGINNINGS.get(head[:4]), [0], 1
     if head[:3] == b"ID3":
-        # the tag of an MP3 or a FLAC; frames of MP3 go on by themselves
+        # the tag of an MP3, whose frames go on by themselves, or of a FLAC, which begins behind it
         pattern = _BEGINNINGS[b"fLaC"]
-    if pattern is None:
-        return [0]
-    starts = [0]
-    offset = 1
-    while len(starts) < MOST_PIECES:
+        offset = next(view.find_all(pattern), view.size) + 1
+    while pattern is not None and len(starts) < MOST_PIECES:
         # what lies inside a structure that ends where it says belongs to it
-        claim = _claim(view, starts[-1])
-        hit = next(view.find_all(pattern, max(offset, claim or 0)), None)
+        hit = next(view.find_all(pattern, max(offset, _claim(view, starts[-1]) or 0)), None)
         if hit is None:
             break
-        if not (head[:3] == b"ID3" and starts == [0]):
-            starts.append(hit)
+        starts.append(hit)
         offset = hit + 1
-        head = view.at(0, 4) if head[:3] != b"ID3" else b"fLaC"
     return starts
 
 
@@ -130,7 +122,7 @@ def _claim(view: View, start: int) -> int | None:
     part = view.cut(start, view.size)
     magic = part.at(0, 4)
     end: int | None = None
-    if magic in (b"RIFF", b"RIFX", b"RF64", b"BW64"):
+    if magic in _RIFF:
         end = wav_claim(part)
     elif magic == b"FORM":
         end = 8 + int.from_bytes(part.at(4, 4), "big")

@@ -88,6 +88,17 @@ def test_a_chain_of_ogg_with_links_of_other_codecs(tmp_path: Path, normalized: N
     assert not sound_complete(product).passed
 
 
+def test_tags_before_joined_files_are_no_files(tmp_path: Path, normalized: Normalize) -> None:
+    tag = b"ID3\x04\x00\x00\x00\x00\x01\x00" + bytes(128)
+    one = tag + made(tmp_path, "1.flac", "flac", 44_100).read_bytes()
+    (tmp_path / "one.flac").write_bytes(one)
+    assert normalized(tmp_path / "one.flac")[0].findings == ()
+    (tmp_path / "x.flac").write_bytes(one + tag + made(tmp_path, "2.flac", "flac", 22_050).read_bytes())
+    product, (samples,) = normalized(tmp_path / "x.flac")
+    assert onsets(samples) == pytest.approx([1, 2, 3, 4, 6, 7, 8, 9], abs=0.05)
+    assert kinds(product) == ["joined"]
+
+
 def test_what_follows_and_cannot_be_read_is_told_and_stops_nothing(tmp_path: Path, normalized: Normalize) -> None:
     first = made(tmp_path, "1.ogg", "libopus").read_bytes()
     unknown = ogg_page(0, 9, b"NewCodec" + bytes(40), flags=2) + ogg_page(48_000, 9, bytes(200)) * 9
