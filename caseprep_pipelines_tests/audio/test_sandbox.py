@@ -118,7 +118,10 @@ def test_more_processor_time_than_the_audio_is_worth_is_too_costly(
     path = hours_of_silence(tmp_path)
     child(
         monkeypatch,
-        "child.MIN_CPU_SECONDS = 1",
+        """
+        child.MIN_CPU_SECONDS = 1
+        child._SEARCHED_BYTES_A_SECOND = 10**12
+        """,
     )
     with pytest.raises(RejectedRecording) as rejected:
         sandbox.run("decode", path, Limits(decode_speed_floor=1e9), folder=tmp_path)
