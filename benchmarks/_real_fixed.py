@@ -33,6 +33,7 @@ class Known:
     """By way of decoding."""
     agreed: tuple[int, ...]
     """Places of the reference's words that at least one way heard."""
+    agreed_by_both: tuple[int, ...]
 
 
 def group(name: str) -> str | None:
@@ -47,7 +48,7 @@ def known() -> tuple[str, dict[str, Known]]:
     """The day of the measurement, and what was measured by recording."""
     kept = json.loads(FIGURES.read_text())
     return kept["measured"], {
-        name: Known(own["sha256"], own["words"], own["errors"], tuple(own["agreed"]))
+        name: Known(own["sha256"], own["words"], own["errors"], tuple(own["agreed"]), tuple(own["agreed_by_both"]))
         for name, own in kept["recordings"].items()
     }
 
@@ -60,11 +61,13 @@ def measured(item: Item, model: Path, cache: Path) -> dict[str, object]:
         if own is not None
     }
     truth, agreed = agreed_words(item, said)
+    pairs = [align(truth, own).pairs for own in said.values()]
     return {
         "sha256": item.sha256,
         "words": len(truth),
         "errors": {way: align(truth, own).errors for way, own in said.items()},
         "agreed": [place for place, is_agreed in enumerate(agreed) if is_agreed],
+        "agreed_by_both": [place for place in range(len(truth)) if all(own[place] is not None for own in pairs)],
     }
 
 

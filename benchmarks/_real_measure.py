@@ -6,6 +6,7 @@ object of such "words" and "marks" `{"start", "end"}`, or a product `raw_transcr
 
 - A word is *agreed* where the reference has it and at least one of faster-whisper's ways heard it; without a reference
   where both of its ways have it. An agreed word is *lost* that ours lacks. Lost words in a row are a *stretch*.
+  *Of both* counts only what both ways heard (and the reference, where there is one).
 - A word of ours is *invented* that neither the reference nor either way of faster-whisper has.
 - A lost or invented word is *marked* where a mark of ours lies over its time.
 """
@@ -59,6 +60,9 @@ class Score:
     minutes: float = 0.0
     reference: int = 0
     agreed: int = 0
+    agreed_by_both: int = 0
+    """Words that both of faster-whisper's ways have, and the reference where there is one."""
+    lost_of_both: int = 0
     lost: int = 0
     lost_unmarked: int = 0
     ours: int = 0
@@ -168,6 +172,9 @@ def score(item: Item, ours: Ours, heard: dict[str, dict[str, Any]]) -> Score:
     for way, other in (("sequential", "batched"), ("batched", "sequential")):
         others = [*([reference] if reference is not None else []), ways[other]]
         result.invented_by[way] = sum(not is_known for is_known in _found(ways[way], *others))
+    both = [all(own) for own in zip(*(_found(truth, said) for said in ways.values()), strict=True)]
+    result.agreed_by_both = sum(both)
+    result.lost_of_both = sum(is_known and not is_found for is_known, is_found in zip(both, found, strict=True))
     if reference is not None:
         result.reference = len(reference)
         result.errors = {who: align(reference, said).errors for who, said in {"ours": mine, **ways}.items()}
@@ -229,8 +236,8 @@ def measure(items: Sequence[Item], model: Path, cache: Path, ours: Path) -> tupl
 
 
 def table(scores: dict[str, Score]) -> list[str]:
-    head = ("condition", "min", "words", "agreed", "WER", "seq", "batch", "lost", "%", "unmkd", "invent", "unmkd",
-            "seq", "batch", "str>=4", "unmkd", "lang")  # fmt: skip
+    head = ("condition", "min", "words", "agreed", "WER", "seq", "batch", "lost", "%", "of both %", "unmkd",
+            "invent", "unmkd", "seq", "batch", "str>=4", "unmkd", "lang")  # fmt: skip
     rows = [head]
     for name, own in scores.items():
         wers = ["-" if own.wer(who) is None else f"{own.wer(who):.1f}" for who in ("ours", *WAYS)]
@@ -240,8 +247,10 @@ def table(scores: dict[str, Score]) -> list[str]:
             language += f" +{own.other_language}w other"
         rows.append(
             (name, f"{own.minutes:.1f}", str(own.reference), str(own.agreed), *wers, str(own.lost),
-             f"{100 * own.lost / own.agreed:.1f}" if own.agreed else "-", str(own.lost_unmarked), str(own.invented),
-             str(own.invented_unmarked), *(str(own.invented_by[way]) for way in WAYS), str(len(own.stretches)),
+             f"{100 * own.lost / own.agreed:.1f}" if own.agreed else "-",
+             f"{100 * own.lost_of_both / own.agreed_by_both:.1f}" if own.agreed_by_both else "-",
+             str(own.lost_unmarked), str(own.invented), str(own.invented_unmarked),
+             *(str(own.invented_by[way]) for way in WAYS), str(len(own.stretches)),
              str(unmarked), language)
         )  # fmt: skip
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]

@@ -139,6 +139,9 @@ def _of(own: Score) -> dict[str, float | str]:
             figures[f"wer_percent_{who}"] = round(wer, 2)
     figures["words_lost"] = f"{own.lost} of {own.agreed}"
     figures["words_lost_percent"] = round(100 * own.lost / own.agreed, 2) if own.agreed else 0.0
+    both = own.agreed_by_both
+    figures["words_lost_of_both_ways"] = f"{own.lost_of_both} of {both}"
+    figures["words_lost_of_both_ways_percent"] = round(100 * own.lost_of_both / both, 2) if both else 0.0
     figures["words_lost_unmarked"] = own.lost_unmarked
     figures["stretches_lost_unmarked"] = sum(not stretch.marked for stretch in own.stretches)
     figures["words_invented_ours"] = f"{own.invented}, {own.invented_unmarked} unmarked"
