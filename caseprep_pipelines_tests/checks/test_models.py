@@ -20,6 +20,6 @@ def test_real_models_pass_everywhere() -> None:
     assert real_models("2024-cv-00123", REAL, None).passed
 
 
-@pytest.mark.parametrize("matter", {demo.matter for demo in demo_recordings()} | set(MATTERS))
+@pytest.mark.parametrize("matter", sorted({demo.matter for demo in demo_recordings()} | set(MATTERS)))
 def test_the_demos_own_matters_are_for_demo_models(matter: str) -> None:
     assert real_models(matter, DEMO).passed
