@@ -128,7 +128,8 @@ def transcribe(
         typer.Option("--diarization", help="Speaker model: a name such as `starter`, or a directory."),
     ] = None,
     language: Annotated[
-        str | None, typer.Option("--language", help="Language spoken, such as `en`; found out if not given.")
+        str | None,
+        typer.Option("--language", help="Language spoken, such as `en`, or several, `en,es`; found out if not given."),
     ] = None,
     speakers: Annotated[
         str | None, typer.Option("--speakers", help="How many people speak: `3`, or at least and at most: `2-4`.")

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from caseprep_pipelines.audio.documents import NormalizedAudio, SourceRecording
-from caseprep_pipelines.speech.coverage import GAP_SECONDS, gaps
+from caseprep_pipelines.speech.coverage import gaps
 from caseprep_pipelines.speech.documents import (
     ChannelTranscript,
     RawTranscript,
@@ -30,6 +30,9 @@ from caseprep_pipelines.transcript.document import (
 
 UTTERANCE_PAUSE_SECONDS = 2.0
 """A longer pause begins a new utterance of the same speaker."""
+TURN_GAP_SECONDS = 0.7
+"""So much of a speaker's turn without words of theirs is a gap: with what a word covers beside it, a second of the turn.
+In a real call this marks the one sentence that another voice drowned, and nothing in six other recordings."""
 SAME_TIME_SECONDS = 0.3
 """Words of two channels are heard at the same time when they are no farther apart than this."""
 
@@ -235,25 +238,23 @@ def _unspoken(raw: RawTranscript, turns: SpeakerTurns, words: Sequence[_Placed])
 
 
 def _turns_without_words(turns: Sequence[Turn], words: Sequence[_Placed]) -> list[tuple[int, float, float]]:
-    """Where the model that tells speakers apart heard one for a second and more, and nobody has words; and turns of a
-    second and more in which the speaker has none, while another talks."""
-    said = sorted((placed.assigned.word.start, placed.assigned.word.end) for placed in words)
-    speakers: dict[str | None, TurnIndex] = {}
-    for speaker in {placed.assigned.speaker for placed in words}:
-        own = [placed for placed in words if placed.assigned.speaker == speaker]
-        speakers[speaker] = TurnIndex([_as_turn(placed) for placed in own])
+    """Where the model that tells speakers apart heard one who has no words there, be it that nobody has or that only
+    another has who talks at the same time."""
     found = []
-    for turn in turns:
-        if turn.end - turn.start < GAP_SECONDS:
-            continue
-        own_words = speakers.get(turn.speaker)
-        if own_words is None or not own_words.between(turn.start, turn.end):
-            found.append((turn.channel, turn.start, turn.end))
-    for channel in {turn.channel for turn in turns}:
-        heard = sorted((turn.start, turn.end) for turn in turns if turn.channel == channel)
-        found += [
-            (channel, gap.start, gap.end) for gap in gaps([Span(start=a, end=b) for a, b in _joined(heard)], said)
-        ]
+    for speaker in {turn.speaker for turn in turns}:
+        own = [turn for turn in turns if turn.speaker == speaker]
+        # words of nobody may be anybody's
+        said = sorted(
+            (placed.assigned.word.start, placed.assigned.word.end)
+            for placed in words
+            if placed.assigned.speaker in (speaker, None)
+        )
+        for channel in {turn.channel for turn in own}:
+            heard = _joined(sorted((turn.start, turn.end) for turn in own if turn.channel == channel))
+            found += [
+                (channel, gap.start, gap.end)
+                for gap in gaps([Span(start=a, end=b) for a, b in heard], said, TURN_GAP_SECONDS)
+            ]
     return found
 
 

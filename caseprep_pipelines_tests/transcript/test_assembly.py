@@ -202,3 +202,31 @@ def test_a_silent_recording_has_an_empty_transcript() -> None:
     silent = sample_turns(turns=(), exclusive_turns=(), speakers=())
     transcript = made(silent, channel(0))
     assert (transcript.utterances, transcript.speakers, transcript.unspoken) == ((), (), ())
+
+
+def test_a_turn_without_words_of_its_speaker_is_marked() -> None:
+    """What another voice drowned has no words, and the words of that voice do not hide it."""
+    raw = sample_raw().model_copy(
+        update={"channels": (channel(0, ("Yankee down here", 1.0), ("Oh I do not hear that in New Jersey", 2.4)),)}
+    )
+    turns = (turn(0, 0, 1.0, 4.0), turn(1, 0, 2.3, 6.0), turn(2, 0, 7.0, 8.5))
+    exclusive = (turn(0, 0, 1.0, 2.3), turn(1, 0, 2.3, 6.0), turn(2, 0, 7.0, 8.5))
+    told = sample_turns(speakers=("SPEAKER_00", "SPEAKER_01", "SPEAKER_02"), turns=turns, exclusive_turns=exclusive)
+    found = [(gap.start, gap.end) for gap in assemble(sample_source(), sample_audio(), raw, told).unspoken]
+    assert found == [(2.5, 4.0), (7.0, 8.5)]
+
+
+def test_an_utterance_is_in_one_language() -> None:
+    english, spanish = channel(0, ("Did you see him?", 1.0)), channel(0, ("Sí lo vi", 3.0))
+    segments = (
+        *(segment.model_copy(update={"language": "en"}) for segment in english.segments),
+        *(segment.model_copy(update={"language": "es"}) for segment in spanish.segments),
+    )
+    raw = sample_raw().model_copy(update={"channels": (english.model_copy(update={"segments": segments}),)})
+    one = (turn(0, 0, 0.9, 4.5),)
+    transcript = assemble(sample_source(), sample_audio(), raw, sample_turns(turns=one, exclusive_turns=one))
+    assert [(said.language, said.text) for said in transcript.utterances] == [
+        ("en", "Did you see him?"),
+        ("es", "Sí lo vi"),
+    ]
+    assert transcript.languages == ("en", "es")
