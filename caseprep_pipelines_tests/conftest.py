@@ -23,7 +23,13 @@ COMMAND = Path(sys.executable).parent / "caseprep"
 
 
 #: The files that take minutes: begun last, one of them would run alone while every other core has nothing to do.
-LONGEST = ("end_to_end/test_faults_kills.py", "cluster/test_runs.py", "deploy/test_images.py", "end_to_end/")
+LONGEST = (
+    "end_to_end/test_faults_kills.py",
+    "cluster/test_runs.py",
+    "deploy/test_images.py",
+    "end_to_end/",
+    "speech/test_real_",
+)
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -31,8 +31,8 @@ from caseprep_pipelines.transcript.document import (
 UTTERANCE_PAUSE_SECONDS = 2.0
 """A longer pause begins a new utterance of the same speaker."""
 TURN_GAP_SECONDS = 0.7
-"""So much of a speaker's turn without words of theirs is a gap: with what a word covers beside it, a second of the turn.
-In a real call this marks the one sentence that another voice drowned, and nothing in six other recordings."""
+"""So much of a speaker's turn without words of theirs is a gap: a second of it, with what a word covers beside it. In a
+real call this marks the one sentence that another voice drowned, and nothing in six other recordings."""
 SAME_TIME_SECONDS = 0.3
 """Words of two channels are heard at the same time when they are no farther apart than this."""
 
