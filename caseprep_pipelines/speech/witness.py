@@ -13,10 +13,11 @@ from caseprep_pipelines.audio.reading import read_span
 from caseprep_pipelines.speech.diarizer import LoadDiarizer
 from caseprep_pipelines.speech.documents import Span
 
-SHORTEST_SECONDS = 0.75
+SHORTEST_SECONDS = 1.0
 """Shorter stretches between speech are pauses."""
-CONTEXT_SECONDS = 5.0
-"""Of what is around a stretch so much is listened to as well: the network hears by context."""
+CONTEXT_SECONDS = 2.5
+"""Of what is around a stretch so much is listened to as well: the network hears by context. Stretches whose
+surroundings touch are listened to at once: a chunk of the network's is ten seconds, however short the pause."""
 LONGEST_SECONDS = 300.0
 """Longer stretches are listened to in parts."""
 
@@ -32,25 +33,34 @@ def second_witness(load: LoadDiarizer) -> Witness:
     `ConfigurationError` as the diarizer does."""
 
     def listen(channel: Path, stretches: Sequence[Span], seconds: float) -> tuple[Span, ...]:
-        heard = []
-        for stretch in stretches:
-            if stretch.end - stretch.start < SHORTEST_SECONDS:
-                continue
-            at = stretch.start
-            while at < stretch.end:
-                until = min(at + LONGEST_SECONDS, stretch.end)
-                first = max(0.0, at - CONTEXT_SECONDS)
-                samples = read_span(channel, first, min(seconds, until + CONTEXT_SECONDS))
-                # digital silence says nothing, and archives are full of it
-                if samples.any():
-                    with _one_at_a_time:
-                        spans = load().speech(samples)
-                    heard += [
-                        Span(start=round(max(first + start, at), 3), end=round(min(first + end, until), 3))
-                        for start, end in spans
-                        if min(first + end, until) - max(first + start, at) >= 0.001
-                    ]
-                at = until
-        return tuple(heard)
+        long = [stretch for stretch in stretches if stretch.end - stretch.start >= SHORTEST_SECONDS]
+        heard: list[tuple[float, float]] = []
+        for start, end in _regions(long, seconds):
+            samples = read_span(channel, start, end)
+            # digital silence says nothing, and archives are full of it
+            if samples.any():
+                with _one_at_a_time:
+                    spans = load().speech(samples)
+                heard += [(start + first, start + last) for first, last in spans]
+        return tuple(
+            Span(start=round(max(first, stretch.start), 3), end=round(min(last, stretch.end), 3))
+            for stretch in long
+            for first, last in heard
+            if min(last, stretch.end) - max(first, stretch.start) >= 0.001
+        )
 
     return listen
+
+
+def _regions(stretches: Sequence[Span], seconds: float) -> list[tuple[float, float]]:
+    """The stretches with what is around them, where these touch as one, in parts of at most `LONGEST_SECONDS`."""
+    regions: list[tuple[float, float]] = []
+    for stretch in stretches:
+        start, end = max(0.0, stretch.start - CONTEXT_SECONDS), min(seconds, stretch.end + CONTEXT_SECONDS)
+        if regions and start <= regions[-1][1]:
+            start = regions.pop()[0]
+        while end - start > LONGEST_SECONDS:
+            regions.append((start, start + LONGEST_SECONDS))
+            start += LONGEST_SECONDS
+        regions.append((start, end))
+    return regions
