@@ -98,7 +98,8 @@ class Settings(BaseSettings):
         default=5,
         ge=1,
         le=20,
-        description="Beam size of the decoder. 1 is faster and errs more on short clips ([figures](listening.md#figures)).",
+        description="Beam size of the decoder. 1 is faster and errs more on short clips "
+        "([figures](listening.md#figures)).",
     )
     batch_size: int = Field(
         default=16,

@@ -273,7 +273,8 @@ def _entry(pipeline: "Pipeline", given: Input, row: Any, out: Path) -> Entry:
         "words": sum(len(utterance.words) for utterance in transcript.utterances),
         "flagged": sum(bool(utterance.flags) for utterance in transcript.utterances)
         + len(transcript.unspoken)
-        + len(entry["notes"]),
+        # what the transcript's own note sums up is counted already
+        + sum(len(found.notes) for name, found in products.items() if name != "transcript"),
         "demo_models": transcript.demo,
     }
 
