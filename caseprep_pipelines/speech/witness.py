@@ -18,6 +18,9 @@ SHORTEST_SECONDS = 1.0
 CONTEXT_SECONDS = 2.5
 """Of what is around a stretch so much is listened to as well: the network hears by context. Stretches whose
 surroundings touch are listened to at once: a chunk of the network's is ten seconds, however short the pause."""
+FRINGE_SECONDS = 0.5
+"""Less at the edge of a stretch is where the two detectors differ about when somebody stopped speaking; it would only
+move the edges of clips."""
 LONGEST_SECONDS = 300.0
 """Longer stretches are listened to in parts."""
 
@@ -46,7 +49,7 @@ def second_witness(load: LoadDiarizer) -> Witness:
             Span(start=round(max(first, stretch.start), 3), end=round(min(last, stretch.end), 3))
             for stretch in long
             for first, last in heard
-            if min(last, stretch.end) - max(first, stretch.start) >= 0.001
+            if min(last, stretch.end) - max(first, stretch.start) >= FRINGE_SECONDS
         )
 
     return listen
