@@ -63,7 +63,7 @@ class _Split:
 def rows(
     lines: NumberedLines, separator: str, columns: int, in_one_line: Sequence[object] = ()
 ) -> Iterator[tuple[int, list[str] | str]]:
-    """Rows with the number of their first line; what is no row comes as the sentence that says why.
+    """Rows with the number of their first line; what is not a row comes as the sentence that says why.
 
     A row has at most so many `columns`, but for empty ones at its end. Where `in_one_line` has something for a column,
     its values do not go on over a line's end: that is an opening quote without its end, too.

@@ -204,7 +204,7 @@ def sentence(
         Kind.HIDDEN: f"The file's edit list hides {much} of sound, which was left out.",
         Kind.PICTURE_GOES_ON: f"The sound ends at {holds}, the picture at {states}.",
         Kind.JOINED: f"The file is {number} recordings one after the other; all were used.",
-        Kind.LONG_BREAK: f"The sound pauses for {much} in all; silence stands there.",
+        Kind.LONG_BREAK: f"The sound pauses for {much} in all; there is silence instead.",
         Kind.NEW_CLOCK: f"The file's clock begins anew {number} time{'s' * many}; how long it paused is not known.",
         Kind.BEGINS_LATE: f"The file begins at {much} of the recorder's clock; what came before is not in it.",
     }[Kind(kind)]

@@ -5,7 +5,8 @@ word before, or to the word after. What is done about a gap belongs in `listenin
 """
 
 import re
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 
 from caseprep_pipelines.speech.documents import Span, Word
 
@@ -50,9 +51,16 @@ def gaps(speech: Sequence[Span], words: Sequence[tuple[float, float]], least: fl
 
     Stretches of speech that only short pauses part, and no word, count together.
     """
+    spoken = merged(words)
+    starts = [start for start, _ in spoken]
+
+    def word_between(start: float, end: float) -> bool:
+        last = bisect_left(starts, end)
+        return last > 0 and spoken[last - 1][1] > start
+
     found: list[tuple[float, float, float]] = []
-    for start, end in _left(speech, _merged([(a - BESIDE_SECONDS, b + BESIDE_SECONDS) for a, b in words])):
-        if found and start - found[-1][1] < PAUSE_SECONDS and not _word_between(words, found[-1][1], start):
+    for start, end in _left(speech, merged([(a - BESIDE_SECONDS, b + BESIDE_SECONDS) for a, b in words])):
+        if found and start - found[-1][1] < PAUSE_SECONDS and not word_between(found[-1][1], start):
             first, _, seconds = found[-1]
             found[-1] = (first, end, seconds + end - start)
         else:
@@ -76,15 +84,12 @@ def _left(speech: Sequence[Span], taken: Sequence[tuple[float, float]]) -> list[
     return [(a, b) for a, b in left if b > a]
 
 
-def _word_between(words: Sequence[tuple[float, float]], start: float, end: float) -> bool:
-    return any(a < end and b > start for a, b in words)
-
-
-def _merged(stretches: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    merged: list[tuple[float, float]] = []
+def merged(stretches: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The stretches in order, those that touch as one."""
+    together: list[tuple[float, float]] = []
     for start, end in sorted(stretches):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        if together and start <= together[-1][1]:
+            together[-1] = (together[-1][0], max(end, together[-1][1]))
         else:
-            merged.append((start, end))
-    return merged
+            together.append((start, end))
+    return together

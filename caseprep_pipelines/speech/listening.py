@@ -50,6 +50,8 @@ SHORT_CUT_SECONDS = 8.0
 speech again that it passed over in a clip, and not over each half of them."""
 SECOND_LOOK_SECONDS = 3.0
 """What of the recording is added on either side of a gap that gave no words by itself."""
+NEAR_SECONDS = 2.0
+"""A word that a second decoding repeats is no farther from the gap."""
 LOUDNESS_RANGE_DB = 20.0
 """So far below the recording's usual speech a stretch counts nearly nothing for its language."""
 LEAST_LOUDNESS = 0.1
@@ -142,14 +144,12 @@ def _in_their_languages(
             Stretch(span.end - span.start, _loudness(activity.power(span), usual), heard) for span, heard in spans
         ]
 
-    _, heard = all_known()
-    languages = admitted(heard, allowed, preferred)
-    if len(languages) > 1:
+    spans, heard = all_known()
+    if len(admitted(heard, allowed, preferred)) > 1:
         yield from ask([stretch for stretch in stretches if stretch not in known])
         clear = []
-        _, heard = all_known()
-        languages = admitted(heard, allowed, preferred)
-    spans, heard = all_known()
+        spans, heard = all_known()
+    languages = admitted(heard, allowed, preferred)
     scored = scores(heard, languages)
     path = sequence(scored, languages)
     edges = [
@@ -252,8 +252,8 @@ def _wholly(
             return done
         answers = yield list(dict.fromkeys(question for questions in asked.values() for question in questions))
         for (gap, _), questions in asked.items():
-            known = [word for clip in done for word in _timed(clip)]
-            found = [(question, _won(answers[question].segment, gap, known)) for question in questions]
+            near = _words_near(done, gap)
+            found = [(question, _won(answers[question].segment, gap, near)) for question in questions]
             question, won = max(found, key=lambda one: _certainty(one[1]))
             if won is not None:
                 done.append(_Clip(question.span, question.languages[0], won, (Suspicion.RECOVERED,)))
@@ -272,11 +272,23 @@ def _around(gap: Span, beside: float, activity: VoiceActivity, longest: float) -
         yield from activity.parts(whole, longest)
 
 
-def _won(segment: Segment | None, gap: Span, words: Sequence[Word]) -> Segment | None:
+def _words_near(clips: Sequence[_Clip], gap: Span) -> list[Word]:
+    """The words in the two seconds on either side of a gap, and in it; only the clips around it are looked through, for
+    ten hours have a hundred thousand words."""
+    start, end = gap.start - NEAR_SECONDS, gap.end + NEAR_SECONDS
+    return [
+        word
+        for clip in clips
+        if start < clip.span.end and clip.span.start < end
+        for word in _timed(clip)
+        if start < word.end and word.start < end
+    ]
+
+
+def _won(segment: Segment | None, gap: Span, near: Sequence[Word]) -> Segment | None:
     """What of a second decoding is in the gap and does not repeat a word that is there already."""
     if segment is None:
         return None
-    near = [word for word in words if gap.start - 2.0 < word.end and word.start < gap.end + 2.0]
     inside = [
         word
         for word in segment.words

@@ -11,6 +11,7 @@ but for eight bytes for each frame.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -83,11 +84,11 @@ class VoiceActivity:
         edges = [0.0, *(at for span in self.speech for at in (span.start, span.end)), self.seconds]
         return tuple(Span(start=a, end=b) for a, b in zip(edges[::2], edges[1::2], strict=True) if b > a)
 
-    @property
+    @cached_property
     def _speech_frames(self) -> list[tuple[int, int]]:
         return joined([*speech_frames(self.probabilities), *span_frames(self.witnessed)])
 
-    @property
+    @cached_property
     def _listened(self) -> list[tuple[int, int]]:
         """All that clips hold: the speech map, and what is faint."""
         faint = speech_frames(self.probabilities, FAINT_THRESHOLD, FAINT_SILENCE_THRESHOLD)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from caseprep_pipelines.audio.documents import NormalizedAudio, SourceRecording
-from caseprep_pipelines.speech.coverage import gaps
+from caseprep_pipelines.speech.coverage import gaps, merged
 from caseprep_pipelines.speech.documents import (
     ChannelTranscript,
     RawTranscript,
@@ -12,9 +12,8 @@ from caseprep_pipelines.speech.documents import (
     SpeakerTurns,
     Suspicion,
     Turn,
-    Word,
 )
-from caseprep_pipelines.speech.flags import LOW_WORD_PROBABILITY
+from caseprep_pipelines.speech.flags import LOW_WORD_PROBABILITY, bare
 from caseprep_pipelines.transcript.assignment import AssignedWord, TurnIndex, assign, assign_to_channel
 from caseprep_pipelines.transcript.document import (
     DEMO_NOTICE,
@@ -127,17 +126,13 @@ def _certainty(channel: ChannelTranscript) -> tuple[float, int]:
 def _as_turn(placed: _Placed) -> Turn:
     """A word in the shape that `TurnIndex` searches: what was said stands for who."""
     word = placed.assigned.word
-    return Turn(speaker=_bare(word), channel=placed.channel, start=word.start, end=max(word.end, word.start + 0.001))
+    return Turn(speaker=bare(word), channel=placed.channel, start=word.start, end=max(word.end, word.start + 0.001))
 
 
 def _heard_again(placed: _Placed, index: TurnIndex, *, same_words: bool) -> bool:
     word = placed.assigned.word
     near = index.between(word.start - SAME_TIME_SECONDS, word.end + SAME_TIME_SECONDS)
-    return any(other.channel != placed.channel and (not same_words or other.speaker == _bare(word)) for other in near)
-
-
-def _bare(word: Word) -> str:
-    return "".join(letter for letter in word.text.casefold() if letter.isalnum())
+    return any(other.channel != placed.channel and (not same_words or other.speaker == bare(word)) for other in near)
 
 
 def _utterances(words: Iterable[_Placed]) -> tuple[Utterance, ...]:
@@ -225,15 +220,14 @@ def _unspoken(raw: RawTranscript, turns: SpeakerTurns, words: Sequence[_Placed])
     ]
     if turns.settings.method != "channel":
         found += _turns_without_words(turns.turns, words)
-    apart: list[tuple[int, float, float]] = []
-    for channel, start, end in sorted(found):
-        if apart and apart[-1][0] == channel and start <= apart[-1][2]:
-            apart[-1] = (channel, apart[-1][1], max(end, apart[-1][2]))
-        else:
-            apart.append((channel, start, end))
+    apart = [
+        (start, channel, end)
+        for channel in {channel for channel, _, _ in found}
+        for start, end in merged((start, end) for at, start, end in found if at == channel)
+    ]
     return tuple(
         Unspoken(channel=channel, start=start, end=end, flag=Suspicion.SPEECH_WITHOUT_WORDS)
-        for channel, start, end in sorted(apart, key=lambda one: (one[1], one[0]))
+        for start, channel, end in sorted(apart)
     )
 
 
@@ -250,19 +244,9 @@ def _turns_without_words(turns: Sequence[Turn], words: Sequence[_Placed]) -> lis
             if placed.assigned.speaker in (speaker, None)
         )
         for channel in {turn.channel for turn in own}:
-            heard = _joined(sorted((turn.start, turn.end) for turn in own if turn.channel == channel))
+            heard = merged((turn.start, turn.end) for turn in own if turn.channel == channel)
             found += [
                 (channel, gap.start, gap.end)
                 for gap in gaps([Span(start=a, end=b) for a, b in heard], said, TURN_GAP_SECONDS)
             ]
     return found
-
-
-def _joined(stretches: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    joined: list[tuple[float, float]] = []
-    for start, end in stretches:
-        if joined and start <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
-        else:
-            joined.append((start, end))
-    return joined
